@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Collectives between ranks.
+ *
+ *  All functions are Collective unless they say Local: every rank calls them in
+ *  the same order.  An error inside one cannot be agreed on any more, since the
+ *  others may be waiting inside: the caller reports it and aborts. */
+#ifndef ZT_COMM_COMM_H
+#define ZT_COMM_COMM_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct zt_comm zt_comm;
+
+typedef enum zt_reduction { ZT_SUM, ZT_MAX } zt_reduction;
+
+enum { ZT_COMM_SLOTS = 4 }; /* all-gathers under way at once */
+
+/** Ordered reduction of one unit's gradient to its owners: the owner of slice
+ *  s calls add() with the pieces of rank 0, 1, ..., contributors - 1 in this
+ *  order, for each chunk of its slice.  That is one left fold, whatever the
+ *  number of ranks. */
+typedef struct zt_fold {
+  const float *gradient; /* [ranks * slice] fp32, NULL if this rank has none,
+                            which it has exactly if rank >= contributors */
+  int64_t slice;         /* elements of each slice */
+  int contributors;      /* 1 .. ranks */
+  float *staging;        /* zt_comm_fold_staging() bytes */
+  /* acc[at .. at + n) += piece[0 .. n) of this rank's slice */
+  zt_status (*add)(void *context, int64_t at, const float *piece, int64_t n);
+  void *context;
+} zt_fold;
+
+typedef struct zt_comm_ops {
+  const char *name;
+  zt_status (*all_gather_start)(zt_comm *comm, int slot, const void *slice,
+                                void *full, size_t bytes);
+  zt_status (*all_gather_wait)(zt_comm *comm, int slot);
+  zt_status (*fold)(zt_comm *comm, const zt_fold *call);
+  zt_status (*all_reduce)(zt_comm *comm, int64_t *values, int count,
+                          zt_reduction reduction);
+  zt_status (*broadcast)(zt_comm *comm, void *bytes, size_t size, int root);
+  void (*abort)(zt_comm *comm, int exit_code);
+  void (*destroy)(zt_comm *comm);
+} zt_comm_ops;
+
+/** What every communicator has; an implementation puts its own fields after. */
+struct zt_comm {
+  const zt_comm_ops *ops;
+  int rank, size;
+  int *node_of; /* [size] lowest rank on the same node */
+  /* Bytes this rank sent, for reports. */
+  uint64_t gathered_bytes, reduced_bytes;
+};
+
+/** Gather equal slices: full[r * bytes ...] = slice of rank r.
+ *  \param[in]  slot   0 .. ZT_COMM_SLOTS - 1, free
+ *  \param[in]  slice  [bytes], must stay unchanged until the wait; may be its
+ *                     own place in `full`
+ *  \param[out] full   [size * bytes], not to be touched until the wait
+ *  \param[in]  bytes  a multiple of 8,192 (ZT_GRID elements of two bytes) */
+zt_status zt_comm_all_gather_start(zt_comm *comm, int slot, const void *slice,
+                                   void *full, size_t bytes);
+zt_status zt_comm_all_gather_wait(zt_comm *comm, int slot);
+
+/** See zt_fold. */
+zt_status zt_comm_fold(zt_comm *comm, const zt_fold *call);
+/** Bytes of staging that a fold needs at most.  Local. */
+size_t zt_comm_fold_staging(const zt_comm *comm);
+
+/** Integers only: their sum does not depend on the order. */
+zt_status zt_comm_all_reduce(zt_comm *comm, int64_t *values, int count,
+                             zt_reduction reduction);
+zt_status zt_comm_broadcast(zt_comm *comm, void *bytes, size_t size, int root);
+
+/** End all ranks at once with this exit code.  Local; does not return. */
+void zt_comm_abort(zt_comm *comm, int exit_code);
+/** Sets *comm to NULL; NULL is allowed. */
+void zt_comm_destroy(zt_comm **comm);
+
+/** Ranks first .. first + count - 1 around `rank` that are consecutive and on
+ *  the same node.  Local. */
+void zt_comm_node_range(const zt_comm *comm, int rank, int *first, int *count);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "layout/shard.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+int64_t zt_grid_cells(int64_t n) {
+  return (n + ZT_GRID - 1) / ZT_GRID;
+}
+
+int64_t zt_shard_slice(int64_t numel, int ranks) {
+  int64_t cells = zt_grid_cells(numel);
+  return (cells + ranks - 1) / ranks * ZT_GRID;
+}
+
+void zt_shard_range(int64_t numel, int ranks, int first, int count,
+                    int64_t *begin, int64_t *end) {
+  int64_t slice = zt_shard_slice(numel, ranks);
+  int64_t b = first * slice, e = (first + count) * slice;
+  *begin = b < numel ? b : numel;
+  *end = e < numel ? e : numel;
+}
+
+zt_status zt_shard_init(zt_shard *shard, const zt_params *params, int ranks,
+                        int rank) {
+  size_t n = (size_t) params->n_units;
+  *shard = (zt_shard){.ranks = ranks,
+                      .rank = rank,
+                      .n_units = params->n_units,
+                      .slice = zt_calloc(n, sizeof *shard->slice),
+                      .at = zt_calloc(n, sizeof *shard->at)};
+  if (!shard->slice || !shard->at) {
+    zt_shard_free(shard);
+    return ZT_ERR_MEMORY;
+  }
+  for (size_t u = 0; u < n; u++) {
+    shard->slice[u] = zt_shard_slice(params->units[u].numel, ranks);
+    shard->at[u] = shard->numel;
+    shard->numel += shard->slice[u];
+  }
+  return ZT_OK;
+}
+
+void zt_shard_free(zt_shard *shard) {
+  free(shard->slice);
+  free(shard->at);
+  *shard = (zt_shard){0};
+}

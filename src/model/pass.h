@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  One micro-batch going forward and backward through the stages of a model.
+ *
+ *  The caller gathers the unit of a stage, calls forward or backward on it, and
+ *  reduces the gradient; the pass keeps what has to live in between.  With
+ *  recompute, that is the values between stages, and backward runs a stage
+ *  forward again first.  All functions are Local. */
+#ifndef ZT_MODEL_PASS_H
+#define ZT_MODEL_PASS_H
+
+#include "model/model.h"
+#include "model/tape.h"
+
+/* Values that live between stages. */
+enum {
+  ZT_SLOT_SOURCE,   /* residual stream of the encoder */
+  ZT_SLOT_TARGET,   /* residual stream of the decoder */
+  ZT_SLOT_MEMORY,   /* what the encoder made of the source */
+  ZT_SLOT_BIAS_IN,  /* position bias of the encoder */
+  ZT_SLOT_BIAS_OUT, /* and of the decoder */
+  ZT_SLOTS
+};
+
+typedef struct zt_pass_shape {
+  int64_t samples;
+  int64_t source_length; /* 0 without an encoder */
+  int64_t target_length;
+  zt_dtype dtype;
+  bool training;  /* else forward only, and nothing is dropped */
+  bool recompute; /* keep only what lies between stages */
+  double dropout; /* rate at every site */
+} zt_pass_shape;
+
+/** Arena sizes in bytes; made by planning. */
+typedef struct zt_pass_sizes {
+  size_t fixed; /* device: inputs, tables, gradients between stages */
+  size_t saved; /* device: values until backward */
+  size_t work;  /* device: within one stage */
+  size_t host;  /* host: headers and records */
+} zt_pass_sizes;
+
+/** Inputs of one micro-batch, host memory, row-major. */
+typedef struct zt_pass_input {
+  const int32_t *source;       /* [samples, source_length] */
+  const int32_t *source_valid; /* [samples] tokens before the padding */
+  const int32_t *target;       /* [samples, target_length] decoder input */
+  const int32_t *labels;       /* [samples, target_length], negative: none */
+  uint64_t seed;               /* of the run */
+  uint32_t step;
+  uint32_t first_sample; /* index in the global batch */
+} zt_pass_input;
+
+enum { ZT_MAX_TABLES = 4 };
+
+/** What a family sees while a stage runs. */
+typedef struct zt_pass {
+  const zt_model *model;
+  zt_pass_shape shape;
+  zt_tape tape;
+  zt_value *slot[ZT_SLOTS]; /* current values; a stage replaces some */
+  /* Inputs on the device, as in zt_pass_input. */
+  int32_t *source, *source_valid, *target, *labels;
+  double *loss; /* [1], device */
+  /* Integer tables that the family made in prepare(), device. */
+  int32_t *table[ZT_MAX_TABLES];
+  /* Generation: position to choose a token at, -1: compute the loss. */
+  int64_t choose_at;
+  int32_t *chosen; /* [samples], device */
+  struct zt_pass_inside *inside;
+} zt_pass;
+
+/** A pass on a device.
+ *  \param[in] sizes  what planning found; NULL on a device that only counts
+ *  \return ZT_ERR_MEMORY. */
+zt_status zt_pass_create(const zt_model *model, zt_device *dev,
+                         const zt_pass_shape *shape, const zt_pass_sizes *sizes,
+                         zt_pass **pass);
+/** Sets *pass to NULL; NULL is allowed. */
+void zt_pass_destroy(zt_pass **pass);
+
+/** For families: a table of n integers that lives as long as the pass.
+ *  \param[in] values  host, [n] */
+zt_status zt_pass_add_table(zt_pass *pass, int index, const int32_t *values,
+                            int64_t n);
+
+/** A new micro-batch.  `input` is NULL on a device that only counts. */
+zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input);
+/** Stage `s` forward.  Of the last stage, with gradients: the turn, forward and
+ *  backward at once; `gradient` then holds the unit's gradient (zeroed by the
+ *  caller before).
+ *  \param[in]     params    the gathered unit
+ *  \param[in,out] gradient  fp32, last stage in training only, else NULL */
+zt_status zt_pass_forward(zt_pass *pass, int s, const void *params,
+                          float *gradient);
+/** Stage `s` backward, from the last but one down to 0; adds to gradient. */
+zt_status zt_pass_backward(zt_pass *pass, int s, const void *params,
+                           float *gradient);
+/** Sum of the token losses of the micro-batch. */
+zt_status zt_pass_loss(zt_pass *pass, double *loss);
+/** Most memory used since creation. */
+zt_pass_sizes zt_pass_peak(const zt_pass *pass);
+
+/** Generation: choose the next token at decoder position p of each sample
+ *  instead of computing a loss in the last stage.
+ *  \param[out] next  [samples], host */
+void zt_pass_choose(zt_pass *pass, int64_t position);
+zt_status zt_pass_chosen(zt_pass *pass, int32_t *next);
+/** Replace the decoder input, host [samples, target_length]; the values of
+ *  the encoder stay. */
+zt_status zt_pass_set_target(zt_pass *pass, const int32_t *target);
+/** Copy a slot's value to the host as fp32 [rows, cols], for tests. */
+zt_status zt_pass_peek(zt_pass *pass, int slot, float *values);
+
+#endif

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* T5 and its kin: T5 v1.0 and v1.1, Flan-T5, ByT5, mT5, UL2.
+ * Source: Raffel et al. 2020; arithmetic as in Hugging Face Transformers. */
+#include "model/t5.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "model/model.h"
+#include "model/ops.h"
+#include "model/pass.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENCODER, DECODER };
+enum { EMBED, BLOCK, SELF, CROSS, FEED_FORWARD, FINAL_NORM, HEAD };
+enum { ENCODER_BUCKETS, DECODER_BUCKETS }; /* tables of a pass */
+
+static const char *const stack_names[] = {"encoder", "decoder"};
+
+/* ---- Configuration ---- */
+
+/* "relu", "gated-gelu" and the like; "gated-gelu" alone means the tanh form. */
+static zt_status read_activation(zt_model_shape *shape, const char *path,
+                                 const char *text) {
+  static const struct {
+    const char *name;
+    zt_activation_kind kind;
+  } known[] = {{"relu", ZT_RELU},
+               {"gelu", ZT_GELU},
+               {"gelu_new", ZT_GELU_NEW},
+               {"silu", ZT_SILU},
+               {"swish", ZT_SILU}};
+  const char *name = text;
+  shape->gated = !strncmp(text, "gated-", 6);
+  if (shape->gated)
+    name += 6;
+  if (!strcmp(text, "gated-gelu"))
+    name = "gelu_new";
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (!strcmp(name, known[i].name)) {
+      shape->activation = known[i].kind;
+      return ZT_OK;
+    }
+  return zt_fail(ZT_ERR_DATA,
+                 "%s: feed_forward_proj \"%.40s\" is not supported (relu, "
+                 "gelu, gelu_new, silu, each also gated-)",
+                 path, text);
+}
+
+static zt_status t5_configure(zt_model *model, json_t *config,
+                              const char *path) {
+  enum { MOST = 1 << 30 };
+  zt_model_shape *s = &model->shape;
+  *s = (zt_model_shape){.buckets = 32,
+                        .max_distance = 128,
+                        .norm_eps = 1e-6,
+                        .init_factor = 1,
+                        .dropout = 0.1,
+                        .pad_id = 0,
+                        .eos_id = 1};
+  const struct {
+    const char *key;
+    bool required;
+    int64_t least, most, *value;
+  } integers[] = {
+      {"vocab_size", true, 1, MOST, &s->vocabulary},
+      {"d_model", true, 1, MOST, &s->d_model},
+      {"d_kv", true, 1, MOST, &s->head_dim},
+      {"d_ff", true, 1, MOST, &s->d_ff},
+      {"num_heads", true, 1, MOST, &s->heads},
+      {"num_layers", true, 1, 100000, &s->encoder_layers},
+      {"num_decoder_layers", false, 1, 100000, &s->layers},
+      {"relative_attention_num_buckets", false, 4, MOST, &s->buckets},
+      {"relative_attention_max_distance", false, 1, MOST, &s->max_distance},
+      {"pad_token_id", false, 0, MOST, &s->pad_id},
+      {"eos_token_id", false, 0, MOST, &s->eos_id},
+      {"decoder_start_token_id", false, 0, MOST, &s->start_id},
+  };
+  s->start_id = -1;
+  for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
+    ZT_TRY(zt_json_int(config, path, integers[i].key, integers[i].required,
+                       integers[i].least, integers[i].most, integers[i].value));
+  if (s->layers == 0)
+    s->layers = s->encoder_layers;
+  if (s->start_id < 0)
+    s->start_id = s->pad_id;
+  s->kv_heads = s->heads;
+  if (s->pad_id >= s->vocabulary || s->eos_id >= s->vocabulary ||
+      s->start_id >= s->vocabulary)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: pad, eos or start token is beyond vocab_size %" PRId64,
+                   path, s->vocabulary);
+  if (s->max_distance <= s->buckets / 2)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: relative_attention_max_distance %" PRId64
+                   " must exceed half of the %" PRId64 " buckets",
+                   path, s->max_distance, s->buckets);
+  ZT_TRY(zt_json_real(config, path, "layer_norm_epsilon", false, &s->norm_eps));
+  ZT_TRY(zt_json_real(config, path, "dropout_rate", false, &s->dropout));
+  ZT_TRY(
+      zt_json_real(config, path, "initializer_factor", false, &s->init_factor));
+  const char *projection = "relu";
+  ZT_TRY(zt_json_string(config, path, "feed_forward_proj", false, &projection));
+  ZT_TRY(read_activation(s, path, projection));
+  /* Transformers 5 writes scale_decoder_outputs, and then always calls the
+   * embeddings tied; before, tied meant scaled. */
+  ZT_TRY(zt_config_tied(config, path, &s->scale_logits));
+  return zt_json_bool(config, path, "scale_decoder_outputs", false,
+                      &s->scale_logits);
+}
+
+/* ---- Parameters and stages ---- */
+
+static zt_status add(zt_model *model, const char *prefix, const char *name,
+                     int64_t rows, int64_t cols, bool decay, zt_init init) {
+  char full[160];
+  snprintf(full, sizeof full, "%s.%s", prefix, name);
+  return zt_params_add(&model->params, full, cols ? 2 : 1,
+                       (int64_t[]){rows, cols}, decay, init, NULL);
+}
+
+static zt_status add_norm(zt_model *model, const char *prefix,
+                          const char *name) {
+  return add(model, prefix, name, model->shape.d_model, 0, false,
+             (zt_init){.value = model->shape.init_factor});
+}
+
+static zt_status add_attention(zt_model *model, const char *prefix,
+                               const char *name, bool bias) {
+  const zt_model_shape *s = &model->shape;
+  double f = s->init_factor, d = (double) s->d_model;
+  int64_t inner = s->heads * s->head_dim;
+  zt_init q = {.std = f / sqrt(d * (double) s->head_dim)};
+  zt_init kv = {.std = f / sqrt(d)};
+  zt_init o = {.std = f / sqrt((double) inner)};
+  char path[160];
+  snprintf(path, sizeof path, "%s.%s", prefix, name);
+  ZT_TRY(add(model, path, "q.weight", inner, s->d_model, true, q));
+  ZT_TRY(add(model, path, "k.weight", inner, s->d_model, true, kv));
+  ZT_TRY(add(model, path, "v.weight", inner, s->d_model, true, kv));
+  ZT_TRY(add(model, path, "o.weight", s->d_model, inner, true, o));
+  /* Hugging Face's rule for no decay matches "bias", this one too. */
+  if (bias)
+    ZT_TRY(add(model, path, "relative_attention_bias.weight", s->buckets,
+               s->heads, false, kv));
+  return add_norm(model, prefix, "layer_norm.weight");
+}
+
+static zt_status add_feed_forward(zt_model *model, const char *prefix) {
+  const zt_model_shape *s = &model->shape;
+  zt_init in = {.std = s->init_factor / sqrt((double) s->d_model)};
+  zt_init out = {.std = s->init_factor / sqrt((double) s->d_ff)};
+  char path[160];
+  snprintf(path, sizeof path, "%s.DenseReluDense", prefix);
+  if (s->gated) {
+    ZT_TRY(add(model, path, "wi_0.weight", s->d_ff, s->d_model, true, in));
+    ZT_TRY(add(model, path, "wi_1.weight", s->d_ff, s->d_model, true, in));
+  } else {
+    ZT_TRY(add(model, path, "wi.weight", s->d_ff, s->d_model, true, in));
+  }
+  ZT_TRY(add(model, path, "wo.weight", s->d_model, s->d_ff, true, out));
+  return add_norm(model, prefix, "layer_norm.weight");
+}
+
+static zt_status add_sublayer(zt_model *model, const char *prefix, int kind,
+                              bool bias) {
+  if (kind == SELF)
+    return add_attention(model, prefix, "SelfAttention", bias);
+  if (kind == CROSS)
+    return add_attention(model, prefix, "EncDecAttention", false);
+  return add_feed_forward(model, prefix);
+}
+
+/* Elements of a block, to see whether it has to be cut at its sublayers. */
+static int64_t block_numel(const zt_model_shape *s, int stack, bool bias) {
+  int64_t attention = 4 * s->heads * s->head_dim * s->d_model + s->d_model;
+  int64_t forward = (s->gated ? 3 : 2) * s->d_ff * s->d_model + s->d_model;
+  return (stack == DECODER ? 2 : 1) * attention + forward +
+         (bias ? s->buckets * s->heads : 0);
+}
+
+static zt_status add_block(zt_model *model, int stack, int layer) {
+  static const int kinds[][3] = {{SELF, FEED_FORWARD, -1},
+                                 {SELF, CROSS, FEED_FORWARD}};
+  char block[64], prefix[96];
+  snprintf(block, sizeof block, "%s.block.%d", stack_names[stack], layer);
+  bool whole =
+      model->unit_limit == 0 ||
+      block_numel(&model->shape, stack, layer == 0) <= model->unit_limit;
+  zt_stage stage = {.kind = BLOCK, .stack = stack, .layer = layer};
+  if (whole) {
+    stage.unit = model->params.n_units;
+    ZT_TRY(zt_params_begin_unit(&model->params, block));
+    ZT_TRY(zt_model_add_stage(model, stage));
+  }
+  for (int i = 0; i < 3 && kinds[stack][i] >= 0; i++) {
+    snprintf(prefix, sizeof prefix, "%s.layer.%d", block, i);
+    if (!whole) {
+      stage.kind = kinds[stack][i];
+      stage.unit = model->params.n_units;
+      ZT_TRY(zt_params_begin_unit(&model->params, prefix));
+      ZT_TRY(zt_model_add_stage(model, stage));
+    }
+    ZT_TRY(add_sublayer(model, prefix, kinds[stack][i], layer == 0));
+  }
+  return ZT_OK;
+}
+
+static zt_status add_stack(zt_model *model, int stack, int64_t layers) {
+  for (int i = 0; i < layers; i++)
+    ZT_TRY(add_block(model, stack, i));
+  char name[64];
+  snprintf(name, sizeof name, "%s.final_layer_norm", stack_names[stack]);
+  zt_stage stage = {
+      .kind = FINAL_NORM, .stack = stack, .unit = model->params.n_units};
+  ZT_TRY(zt_params_begin_unit(&model->params, name));
+  ZT_TRY(add_norm(model, name, "weight"));
+  return zt_model_add_stage(model, stage);
+}
+
+static zt_status t5_build(zt_model *model) {
+  const zt_model_shape *s = &model->shape;
+  const int64_t table[] = {s->vocabulary, s->d_model};
+  const zt_init init = {.std = s->init_factor};
+  ZT_TRY(zt_params_begin_unit(&model->params, "shared"));
+  ZT_TRY(zt_params_add(&model->params, "shared.weight", 2, table, true, init,
+                       NULL));
+  ZT_TRY(zt_model_add_stage(model, (zt_stage){.kind = EMBED}));
+  ZT_TRY(add_stack(model, ENCODER, s->encoder_layers));
+  ZT_TRY(add_stack(model, DECODER, s->layers));
+  zt_stage head = {.kind = HEAD};
+  if (s->tied) {
+    ZT_TRY(zt_params_add_alias(&model->params, "lm_head.weight", 0));
+  } else {
+    head.unit = model->params.n_units;
+    ZT_TRY(zt_params_begin_unit(&model->params, "lm_head"));
+    ZT_TRY(zt_params_add(&model->params, "lm_head.weight", 2, table, true, init,
+                         NULL));
+  }
+  ZT_TRY(zt_model_add_stage(model, head));
+  ZT_TRY(zt_params_add_alias(&model->params, "encoder.embed_tokens.weight", 0));
+  return zt_params_add_alias(&model->params, "decoder.embed_tokens.weight", 0);
+}
+
+/* ---- Position buckets ---- */
+
+int64_t zt_t5_bucket(int64_t offset, bool bidirectional, int64_t buckets,
+                     int64_t max_distance) {
+  int64_t base = 0, distance;
+  if (bidirectional) {
+    buckets /= 2;
+    base = offset > 0 ? buckets : 0;
+    distance = offset < 0 ? -offset : offset;
+  } else {
+    distance = offset < 0 ? -offset : 0;
+  }
+  int64_t exact = buckets / 2;
+  if (distance < exact)
+    return base + distance;
+  float steps = logf((float) distance / (float) exact) /
+                logf((float) max_distance / (float) exact) *
+                (float) (buckets - exact);
+  int64_t far = exact + (int64_t) steps;
+  return base + (far < buckets - 1 ? far : buckets - 1);
+}
+
+static zt_status t5_prepare(zt_pass *pass) {
+  const zt_model_shape *s = &pass->model->shape;
+  for (int stack = ENCODER; stack <= DECODER; stack++) {
+    int64_t length = stack == ENCODER ? pass->shape.source_length
+                                      : pass->shape.target_length;
+    int32_t *bucket = zt_calloc((size_t) (2 * length), sizeof *bucket);
+    if (!bucket)
+      return ZT_ERR_MEMORY;
+    for (int64_t i = 0; i < 2 * length - 1; i++)
+      bucket[i] = (int32_t) zt_t5_bucket(i - (length - 1), stack == ENCODER,
+                                         s->buckets, s->max_distance);
+    zt_status status = zt_pass_add_table(
+        pass, stack == ENCODER ? ENCODER_BUCKETS : DECODER_BUCKETS, bucket,
+        2 * length - 1);
+    free(bucket);
+    ZT_TRY(status);
+  }
+  return ZT_OK;
+}
+
+/* ---- Forward ---- */
+
+/* Dropout sites are numbered in forward order: 8 to a block. */
+enum {
+  SITE_SELF_PROBS,
+  SITE_SELF,
+  SITE_CROSS_PROBS,
+  SITE_CROSS,
+  SITE_FF_INNER,
+  SITE_FF,
+  SITES_PER_BLOCK = 8
+};
+enum { SITE_EMBED, SITE_FINAL };
+
+static uint32_t site_of_block(const zt_pass *pass, const zt_stage *stage,
+                              uint32_t which) {
+  int64_t block = stage->layer;
+  if (stage->stack == DECODER)
+    block += pass->model->shape.encoder_layers;
+  return (uint32_t) (block + 1) * SITES_PER_BLOCK + which;
+}
+
+static uint32_t site_of_stack(int stack, uint32_t which) {
+  return (uint32_t) (2 * stack) + which;
+}
+
+static int64_t length_of(const zt_pass *pass, int stack) {
+  return stack == ENCODER ? pass->shape.source_length
+                          : pass->shape.target_length;
+}
+
+/* The next parameter of a stage's unit, as a matrix; `rows` > 1 takes that
+ * many neighbours of one shape as one. */
+static zt_weight take(const zt_pass *pass, int *next, int neighbours) {
+  const zt_param *p = &pass->model->params.list[*next];
+  *next += neighbours;
+  return (zt_weight){.at = p->at,
+                     .rows = p->dims[0] * neighbours,
+                     .cols = p->ndim == 2 ? p->dims[1] : 1};
+}
+
+static zt_status embed(zt_pass *pass, int next) {
+  zt_tape *t = &pass->tape;
+  zt_weight table = take(pass, &next, 1);
+  for (int stack = ENCODER; stack <= DECODER; stack++) {
+    int64_t length = length_of(pass, stack);
+    zt_value *h;
+    ZT_TRY(zt_op_embedding(t, stack == ENCODER ? pass->source : pass->target,
+                           pass->shape.samples * length, table, &h));
+    ZT_TRY(zt_op_dropout(
+        t, h, zt_tape_dropout(t, site_of_stack(stack, SITE_EMBED), length),
+        &pass->slot[stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET]));
+  }
+  return ZT_OK;
+}
+
+/* Self-attention; in the first layer it also makes the bias of its stack. */
+static zt_status self_attention(zt_pass *pass, const zt_stage *stage, int *next,
+                                zt_value **h) {
+  const zt_model_shape *s = &pass->model->shape;
+  zt_tape *t = &pass->tape;
+  bool causal = stage->stack == DECODER;
+  int64_t length = length_of(pass, stage->stack),
+          inner = s->heads * s->head_dim;
+  int slot = causal ? ZT_SLOT_BIAS_OUT : ZT_SLOT_BIAS_IN;
+  zt_weight qkv = take(pass, next, 3), o = take(pass, next, 1);
+  if (stage->layer == 0)
+    ZT_TRY(zt_op_bias(t, take(pass, next, 1),
+                      pass->table[causal ? DECODER_BUCKETS : ENCODER_BUCKETS],
+                      2 * length - 1, &pass->slot[slot]));
+  zt_weight norm = take(pass, next, 1);
+  zt_value *n, *x, *y;
+  ZT_TRY(zt_tape_scope_begin(t));
+  ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
+  ZT_TRY(zt_op_linear(t, n, qkv, &x));
+  zt_attend attend = {
+      .samples = pass->shape.samples,
+      .heads = s->heads,
+      .kv_heads = s->heads,
+      .head_dim = s->head_dim,
+      .q_length = length,
+      .k_length = length,
+      .scale = 1,
+      .causal = causal,
+      .k_valid = causal ? NULL : pass->source_valid,
+      .q = x,
+      .k = x,
+      .v = x,
+      .k_column = inner,
+      .v_column = 2 * inner,
+      .bias = pass->slot[slot],
+      .dropout = zt_tape_dropout(t, site_of_block(pass, stage, SITE_SELF_PROBS),
+                                 length)};
+  ZT_TRY(zt_op_attention(t, &attend, &y));
+  ZT_TRY(zt_op_linear_add(
+      t, y, o, *h,
+      zt_tape_dropout(t, site_of_block(pass, stage, SITE_SELF), length), h));
+  return zt_tape_scope_end(t);
+}
+
+static zt_status cross_attention(zt_pass *pass, const zt_stage *stage,
+                                 int *next, zt_value **h) {
+  const zt_model_shape *s = &pass->model->shape;
+  zt_tape *t = &pass->tape;
+  int64_t inner = s->heads * s->head_dim;
+  zt_weight q = take(pass, next, 1), kv = take(pass, next, 2);
+  zt_weight o = take(pass, next, 1), norm = take(pass, next, 1);
+  zt_value *n, *query, *memory, *y;
+  ZT_TRY(zt_tape_scope_begin(t));
+  ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
+  ZT_TRY(zt_op_linear(t, n, q, &query));
+  ZT_TRY(zt_op_linear(t, pass->slot[ZT_SLOT_MEMORY], kv, &memory));
+  zt_attend attend = {.samples = pass->shape.samples,
+                      .heads = s->heads,
+                      .kv_heads = s->heads,
+                      .head_dim = s->head_dim,
+                      .q_length = pass->shape.target_length,
+                      .k_length = pass->shape.source_length,
+                      .scale = 1,
+                      .k_valid = pass->source_valid,
+                      .q = query,
+                      .k = memory,
+                      .v = memory,
+                      .v_column = inner,
+                      .dropout = zt_tape_dropout(
+                          t, site_of_block(pass, stage, SITE_CROSS_PROBS),
+                          pass->shape.target_length)};
+  ZT_TRY(zt_op_attention(t, &attend, &y));
+  ZT_TRY(zt_op_linear_add(
+      t, y, o, *h,
+      zt_tape_dropout(t, site_of_block(pass, stage, SITE_CROSS),
+                      pass->shape.target_length),
+      h));
+  return zt_tape_scope_end(t);
+}
+
+static zt_status feed_forward(zt_pass *pass, const zt_stage *stage, int *next,
+                              zt_value **h) {
+  const zt_model_shape *s = &pass->model->shape;
+  zt_tape *t = &pass->tape;
+  int64_t length = length_of(pass, stage->stack);
+  zt_weight wi = take(pass, next, s->gated ? 2 : 1);
+  zt_weight wo = take(pass, next, 1), norm = take(pass, next, 1);
+  zt_value *n, *x, *a;
+  ZT_TRY(zt_tape_scope_begin(t));
+  ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
+  ZT_TRY(zt_op_linear(t, n, wi, &x));
+  ZT_TRY(zt_op_activation(
+      t, x, s->activation, s->gated,
+      zt_tape_dropout(t, site_of_block(pass, stage, SITE_FF_INNER), length),
+      &a));
+  ZT_TRY(zt_op_linear_add(
+      t, a, wo, *h,
+      zt_tape_dropout(t, site_of_block(pass, stage, SITE_FF), length), h));
+  return zt_tape_scope_end(t);
+}
+
+static zt_status block(zt_pass *pass, const zt_stage *stage, int next) {
+  zt_value **h =
+      &pass->slot[stage->stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET];
+  bool whole = stage->kind == BLOCK;
+  if (whole || stage->kind == SELF)
+    ZT_TRY(self_attention(pass, stage, &next, h));
+  if ((whole && stage->stack == DECODER) || stage->kind == CROSS)
+    ZT_TRY(cross_attention(pass, stage, &next, h));
+  if (whole || stage->kind == FEED_FORWARD)
+    ZT_TRY(feed_forward(pass, stage, &next, h));
+  return ZT_OK;
+}
+
+static zt_status final_norm(zt_pass *pass, int stack, int next) {
+  zt_tape *t = &pass->tape;
+  zt_value *y;
+  int in = stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET;
+  int out = stack == ENCODER ? ZT_SLOT_MEMORY : ZT_SLOT_TARGET;
+  ZT_TRY(zt_op_rms_norm(t, pass->slot[in], take(pass, &next, 1),
+                        pass->model->shape.norm_eps, &y));
+  return zt_op_dropout(t, y,
+                       zt_tape_dropout(t, site_of_stack(stack, SITE_FINAL),
+                                       length_of(pass, stack)),
+                       &pass->slot[out]);
+}
+
+static zt_status head(zt_pass *pass, int next) {
+  const zt_model_shape *s = &pass->model->shape;
+  double scale = s->scale_logits ? 1 / sqrt((double) s->d_model) : 1;
+  zt_weight w = take(pass, &next, 1);
+  zt_value *h = pass->slot[ZT_SLOT_TARGET];
+  if (pass->choose_at >= 0)
+    return zt_op_argmax(&pass->tape, h, w, scale, pass->choose_at,
+                        pass->shape.target_length, pass->shape.samples,
+                        pass->chosen);
+  return zt_op_cross_entropy(&pass->tape, h, w, scale, pass->labels,
+                             pass->loss);
+}
+
+static zt_status t5_forward(zt_pass *pass, const zt_stage *stage) {
+  int first = pass->model->params.units[stage->unit].first;
+  switch (stage->kind) {
+  case EMBED:
+    return embed(pass, first);
+  case FINAL_NORM:
+    return final_norm(pass, stage->stack, first);
+  case HEAD:
+    return head(pass, first);
+  default:
+    return block(pass, stage, first);
+  }
+}
+
+const zt_family zt_family_t5 = {
+    .name = "t5",
+    .model_types = (const char *const[]){"t5", "mt5", NULL},
+    .embedding = "shared.weight",
+    .embedding_aliases =
+        (const char *const[]){"encoder.embed_tokens.weight",
+                              "decoder.embed_tokens.weight", NULL},
+    .head = "lm_head.weight",
+    .ignored = (const char *const[]){"decoder.block.0.layer.1.EncDecAttention."
+                                     "relative_attention_bias.weight",
+                                     NULL},
+    .encoder = true,
+    .configure = t5_configure,
+    .build = t5_build,
+    .prepare = t5_prepare,
+    .forward = t5_forward,
+};
