@@ -71,6 +71,14 @@ static size_t utf8_length(const unsigned char *s, size_t left) {
   return n;
 }
 
+bool zt_is_utf8(const char *bytes, size_t size) {
+  const unsigned char *s = (const unsigned char *) bytes;
+  for (size_t i = 0, n; i < size; i += n)
+    if ((n = utf8_length(s + i, size - i)) == 0)
+      return false;
+  return true;
+}
+
 void zt_text_add_json(zt_text *text, const char *bytes, size_t size) {
   const unsigned char *s = (const unsigned char *) bytes;
   zt_text_append(text, "\"", 1);

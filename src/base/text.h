@@ -34,6 +34,8 @@ bool zt_parse_bytes(const char *text, size_t *bytes);
 /** Edits (insert, delete, replace, swap of neighbours) between two words;
  *  at most 99. */
 int zt_edit_distance(const char *a, const char *b);
+/** Whether the bytes are well-formed UTF-8. */
+bool zt_is_utf8(const char *bytes, size_t size);
 bool zt_starts_with(const char *text, const char *prefix);
 bool zt_ends_with(const char *text, const char *suffix);
 

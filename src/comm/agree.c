@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "comm/agree.h"
 
+#include "base/log.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 zt_status zt_agree(zt_comm *comm, zt_status local) {
@@ -22,4 +25,24 @@ zt_status zt_agree(zt_comm *comm, zt_status local) {
     snprintf(message, sizeof message, "%s", zt_last_error());
   ZT_TRY(zt_comm_broadcast(comm, message, sizeof message, root));
   return zt_fail((zt_status) (verdict & 0xFF), "%s", message);
+}
+
+static void (*last_words)(int exit_code, const char *message);
+
+void zt_set_last_words(void (*words)(int exit_code, const char *message)) {
+  last_words = words;
+}
+
+void zt_fatal(zt_comm *comm, zt_status status) {
+  char message[ZT_MESSAGE_SIZE];
+  if (comm->size > 1)
+    snprintf(message, sizeof message, "rank %d: %.*s", comm->rank,
+             (int) sizeof message - 32, zt_last_error());
+  else
+    snprintf(message, sizeof message, "%s", zt_last_error());
+  zt_error(message);
+  if (last_words)
+    last_words(zt_status_exit_code(status), message);
+  zt_comm_abort(comm, zt_status_exit_code(status));
+  abort();
 }

@@ -85,8 +85,8 @@ typedef struct zt_attention {
                              j - i + q_length - 1; NULL: none */
   zt_matrix q, k, v;      /* [samples * length, heads * head_dim] */
   zt_matrix y;            /* [samples * q_length, heads * head_dim] */
-  float *lse;             /* [samples, heads, q_length] log of the sum of
-                             exponentials; written forward, read backward */
+  float *stats;           /* [samples, heads, q_length, 2] largest score and
+                             1 / sum of exponentials; kept for backward */
   zt_dropout dropout;     /* element (h * q_length + i) * k_length + j */
   /* Backward only: y is read, dq, dk, dv are written, dbias is added to. */
   zt_matrix dy, dq, dk, dv;
@@ -170,10 +170,11 @@ typedef struct zt_adamw {
   float *p, *m, *v;
   const float *gradient;
   float scale;
-  float beta1, beta2, eps;
-  float decay;     /* 1 - lr * weight_decay */
-  float step_size; /* lr / (1 - beta1^t) */
-  float root_c2;   /* sqrt(1 - beta2^t) */
+  float beta2, eps;
+  float rate1, rate2; /* 1 - beta1, 1 - beta2 */
+  float decay;        /* 1 - lr * weight_decay */
+  float step_size;    /* lr / (1 - beta1^t) */
+  float root_c2;      /* sqrt(1 - beta2^t) */
 } zt_adamw;
 
 typedef struct zt_device_ops {
@@ -224,6 +225,8 @@ struct zt_device {
   char kernels[96]; /* kernel set: "avx512 + OpenBLAS 0.3.21 SkylakeX" */
   uint64_t flops;   /* of matrix products, since the start */
   uint64_t calls;
+  /* What arenas on this device do with memory given back; NULL: nothing. */
+  void (*poison)(void *from, size_t bytes);
 };
 
 /** Memory.  \return ZT_ERR_MEMORY if there is not enough. */

@@ -5,10 +5,6 @@
 
 #include <stdlib.h>
 
-int64_t zt_grid_cells(int64_t n) {
-  return (n + ZT_GRID - 1) / ZT_GRID;
-}
-
 int64_t zt_shard_slice(int64_t numel, int ranks) {
   int64_t cells = zt_grid_cells(numel);
   return (cells + ranks - 1) / ranks * ZT_GRID;

@@ -9,11 +9,10 @@
 #ifndef ZT_LAYOUT_SHARD_H
 #define ZT_LAYOUT_SHARD_H
 
+#include "base/grid.h"
 #include "layout/params.h"
 
 #include <stdint.h>
-
-enum { ZT_GRID = 4096 }; /* elements */
 
 /** Length of each rank's slice of a unit of numel elements, with padding. */
 int64_t zt_shard_slice(int64_t numel, int ranks);
@@ -21,8 +20,6 @@ int64_t zt_shard_slice(int64_t numel, int ranks);
  *  without padding; empty if all of it is padding. */
 void zt_shard_range(int64_t numel, int ranks, int first, int count,
                     int64_t *begin, int64_t *end);
-/** Grid cells that cover n elements. */
-int64_t zt_grid_cells(int64_t n);
 
 /** A rank's padded slices of all units, laid out one after the other: the
  *  shape of master weights, moments and gradient accumulators in memory. */

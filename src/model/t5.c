@@ -117,7 +117,7 @@ static zt_status t5_configure(zt_model *model, json_t *config,
 
 static zt_status add(zt_model *model, const char *prefix, const char *name,
                      int64_t rows, int64_t cols, bool decay, zt_init init) {
-  char full[160];
+  char full[256];
   snprintf(full, sizeof full, "%s.%s", prefix, name);
   return zt_params_add(&model->params, full, cols ? 2 : 1,
                        (int64_t[]){rows, cols}, decay, init, NULL);

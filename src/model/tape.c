@@ -15,12 +15,12 @@ size_t zt_value_bytes(const zt_value *value) {
 
 zt_status zt_tape_push(zt_arena *arena, size_t bytes, void *p) {
   void *got = zt_arena_push(arena, bytes);
-  if (!got)
-    return zt_fail(ZT_ERR_INTERNAL,
-                   "arena %s: %zu bytes more than the planned %zu", arena->name,
-                   bytes, arena->size);
   memcpy(p, &got, sizeof got);
-  return ZT_OK;
+  if (got)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_INTERNAL,
+                 "arena %s: %zu bytes more than the planned %zu", arena->name,
+                 bytes, arena->size);
 }
 
 zt_status zt_tape_value(zt_tape *tape, int64_t rows, int64_t cols,

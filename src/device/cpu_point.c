@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/cpu_kernels.h"
+
+#include "device/cpu_vec.h"
+
+#include "base/random.h"
+
+/* ---- Dropout ---- */
+
+/* Sixteen neighbouring Philox blocks at once: words[4 * lane + word]. */
+static void philox16(uint64_t key, uint32_t first, const uint32_t counter[4],
+                     uint32_t words[64]) {
+  uint32_t k0 = (uint32_t) key, k1 = (uint32_t) (key >> 32);
+  uint32_t c0[16], c1[16], c2[16], c3[16];
+  for (uint32_t l = 0; l < 16; l++) {
+    c0[l] = first + l;
+    c1[l] = counter[1];
+    c2[l] = counter[2];
+    c3[l] = counter[3];
+  }
+  for (int round = 0; round < 10; round++) {
+    for (int l = 0; l < 16; l++) {
+      uint64_t p0 = (uint64_t) 0xD2511F53 * c0[l];
+      uint64_t p1 = (uint64_t) 0xCD9E8D57 * c2[l];
+      c0[l] = (uint32_t) (p1 >> 32) ^ c1[l] ^ k0;
+      c1[l] = (uint32_t) p1;
+      c2[l] = (uint32_t) (p0 >> 32) ^ c3[l] ^ k1;
+      c3[l] = (uint32_t) p0;
+    }
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  for (int l = 0; l < 16; l++) {
+    words[4 * l] = c0[l];
+    words[4 * l + 1] = c1[l];
+    words[4 * l + 2] = c2[l];
+    words[4 * l + 3] = c3[l];
+  }
+}
+
+/* x[i] = 0 or x[i] / (1 - rate), for elements at, at + 1, ... of a sample. */
+void zt_cpu_drop_row(const zt_dropout *dropout, int64_t sample, int64_t at,
+                     int64_t n, float *x) {
+  const uint32_t limit = (uint32_t) ((double) dropout->rate * 0x1p32);
+  const float factor = 1 / (1 - dropout->rate);
+  uint32_t counter[4] = {0, dropout->site,
+                         dropout->first_sample + (uint32_t) sample,
+                         dropout->step};
+  for (int64_t i = 0; i < n;) {
+    uint32_t words[64];
+    int64_t skip = (at + i) % 4, left = 64 - skip;
+    philox16(dropout->key, (uint32_t) ((at + i) / 4), counter, words);
+    if (left > n - i)
+      left = n - i;
+    for (int64_t j = 0; j < left; j++)
+      x[i + j] = words[skip + j] < limit ? 0 : x[i + j] * factor;
+    i += left;
+  }
+}
+
+/* Row r of a [rows, d] matrix: its sample, and its place in it. */
+static void drop_matrix_row(const zt_dropout *dropout, int64_t r, int64_t d,
+                            float *x) {
+  int64_t sample = r / dropout->rows_per_sample;
+  int64_t row = r % dropout->rows_per_sample;
+  zt_cpu_drop_row(dropout, sample, row * d, d, x);
+}
+
+void zt_cpu_drop(const zt_drop *call, int64_t begin, int64_t end) {
+  int64_t d = call->d;
+  const float *residual = call->residual;
+  enum { PIECE = 1024 };
+  float dropped[PIECE];
+  for (int64_t r = begin; r < end; r++)
+    for (int64_t c = 0; c < d; c += PIECE) {
+      int64_t n = d - c < PIECE ? d - c : PIECE, at = r * d + c;
+      float *y = (float *) call->y + at;
+      memcpy(dropped, (const float *) call->x + at, (size_t) n * sizeof *y);
+      if (call->dropout.rate > 0)
+        zt_cpu_drop_row(&call->dropout, r / call->dropout.rows_per_sample,
+                        r % call->dropout.rows_per_sample * d + c, n, dropped);
+      for (int64_t i = 0; i < n; i++)
+        y[i] = residual ? residual[at + i] + dropped[i] : dropped[i];
+    }
+}
+
+/* ---- Activations ---- */
+
+static inline float sigmoid_of(float x) {
+  return 1 / (1 + exp_of(-x));
+}
+
+/* 0.5 (1 + tanh(u)) = sigmoid(2 u), without cancellation. */
+static inline float gelu_new_gate(float x) {
+  return sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x));
+}
+
+static inline float gelu_new_slope(float x) {
+  float s = gelu_new_gate(x);
+  return s + x * s * (1 - s) * (1.59576912f * (1 + 3 * 0.044715f * x * x));
+}
+
+static inline float gelu_gate(float x) {
+  return 0.5f * (1 + erff(x * 0.707106781f));
+}
+
+static inline float gelu_slope(float x) {
+  return gelu_gate(x) + x * 0.398942280f * exp_of(-0.5f * x * x);
+}
+
+static inline float silu_slope(float x) {
+  float s = sigmoid_of(x);
+  return s + x * s * (1 - s);
+}
+
+#define FOR_ROW(expression)                                                    \
+  for (int64_t i = 0; i < n; i++) {                                            \
+    float v = x[i];                                                            \
+    y[i] = (expression);                                                       \
+  }
+
+/* y = act(x), element by element. */
+static void apply(zt_activation_kind kind, const float *x, float *y,
+                  int64_t n) {
+  switch (kind) {
+  case ZT_RELU:
+    FOR_ROW(v > 0 ? v : v * 0) /* NaN stays NaN */
+    break;
+  case ZT_GELU:
+    FOR_ROW(v * gelu_gate(v))
+    break;
+  case ZT_GELU_NEW:
+    FOR_ROW(v * gelu_new_gate(v))
+    break;
+  case ZT_SILU:
+    FOR_ROW(v * sigmoid_of(v))
+    break;
+  }
+}
+
+/* y = act'(x). */
+static void slope(zt_activation_kind kind, const float *x, float *y,
+                  int64_t n) {
+  switch (kind) {
+  case ZT_RELU:
+    FOR_ROW(v > 0 ? 1.0f : 0.0f)
+    break;
+  case ZT_GELU:
+    FOR_ROW(gelu_slope(v))
+    break;
+  case ZT_GELU_NEW:
+    FOR_ROW(gelu_new_slope(v))
+    break;
+  case ZT_SILU:
+    FOR_ROW(silu_slope(v))
+    break;
+  }
+}
+
+void zt_cpu_activation_forward(const zt_activation *call, int64_t begin,
+                               int64_t end) {
+  int64_t d = call->d, width = call->gated ? 2 * d : d;
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = (const float *) call->x + r * width;
+    float *restrict y = (float *) call->y + r * d;
+    apply(call->kind, x, y, d);
+    if (call->gated)
+      for (int64_t i = 0; i < d; i++)
+        y[i] *= x[d + i];
+    if (call->dropout.rate > 0)
+      drop_matrix_row(&call->dropout, r, d, y);
+  }
+}
+
+void zt_cpu_activation_backward(const zt_activation *call, int64_t begin,
+                                int64_t end) {
+  int64_t d = call->d, width = call->gated ? 2 * d : d;
+  enum { PIECE = 1024 };
+  float dy[PIECE], a[PIECE];
+  for (int64_t r = begin; r < end; r++)
+    for (int64_t c = 0; c < d; c += PIECE) {
+      int64_t n = d - c < PIECE ? d - c : PIECE;
+      const float *x = (const float *) call->x + r * width + c;
+      float *dx = (float *) call->dx + r * width + c;
+      memcpy(dy, (const float *) call->dy + r * d + c, (size_t) n * sizeof *dy);
+      if (call->dropout.rate > 0)
+        zt_cpu_drop_row(&call->dropout, r / call->dropout.rows_per_sample,
+                        r % call->dropout.rows_per_sample * d + c, n, dy);
+      if (call->gated) {
+        apply(call->kind, x, a, n);
+        for (int64_t i = 0; i < n; i++) {
+          dx[d + i] = dy[i] * a[i];
+          dy[i] *= x[d + i];
+        }
+      }
+      slope(call->kind, x, a, n);
+      for (int64_t i = 0; i < n; i++)
+        dx[i] = dy[i] * a[i];
+    }
+}
+
+/* ---- Embedding ---- */
+
+void zt_cpu_embedding_backward(const zt_embedding *call, int64_t begin,
+                               int64_t end) {
+  for (int64_t r = 0; r < call->rows; r++) {
+    const float *dy = (const float *) call->dy + r * call->d;
+    float *to = call->dtable + (int64_t) call->ids[r] * call->d;
+    for (int64_t i = begin; i < end; i++)
+      to[i] += dy[i];
+  }
+}

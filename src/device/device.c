@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/device.h"
+
+/* A shape that cannot be right is a bug of ours, never the user's. */
+#define REQUIRE(condition)                                                     \
+  do {                                                                         \
+    if (!(condition))                                                          \
+      return zt_fail(ZT_ERR_INTERNAL, "%s: %s does not hold", __func__,        \
+                     #condition);                                              \
+  } while (0)
+
+zt_status zt_device_allocate(zt_device *dev, size_t bytes, void **p) {
+  ZT_TRY(zt_fault_check(ZT_FAULT_ALLOC));
+  return dev->ops->allocate(dev, bytes, p);
+}
+
+void zt_device_release(zt_device *dev, void *p, size_t bytes) {
+  if (p)
+    dev->ops->release(dev, p, bytes);
+}
+
+zt_status zt_device_upload(zt_device *dev, void *to, const void *from_host,
+                           size_t bytes) {
+  return dev->ops->upload(dev, to, from_host, bytes);
+}
+
+zt_status zt_device_download(zt_device *dev, void *to_host, const void *from,
+                             size_t bytes) {
+  return dev->ops->download(dev, to_host, from, bytes);
+}
+
+zt_status zt_device_copy(zt_device *dev, void *to, const void *from,
+                         size_t bytes) {
+  return dev->ops->copy(dev, to, from, bytes);
+}
+
+zt_status zt_device_zero(zt_device *dev, void *to, size_t bytes) {
+  return dev->ops->zero(dev, to, bytes);
+}
+
+zt_status zt_device_wait(zt_device *dev) {
+  return dev->ops->wait(dev);
+}
+
+void zt_device_destroy(zt_device **dev) {
+  if (!*dev)
+    return;
+  (*dev)->ops->destroy(*dev);
+  *dev = NULL;
+}
+
+size_t zt_device_norm_workspace(const zt_device *dev, const zt_norm *call) {
+  return dev->ops->norm_workspace(dev, call);
+}
+
+size_t zt_device_attention_workspace(const zt_device *dev,
+                                     const zt_attention *call) {
+  return dev->ops->attention_workspace(dev, call);
+}
+
+zt_status zt_gemm_run(zt_device *dev, const zt_gemm *call) {
+  REQUIRE(call->m > 0 && call->n > 0 && call->k > 0);
+  REQUIRE(call->a.ld >= (call->transpose_a ? call->m : call->k));
+  REQUIRE(call->b.ld >= (call->transpose_b ? call->k : call->n));
+  REQUIRE(call->c.ld >= call->n);
+  REQUIRE(call->a.dtype == call->b.dtype);
+  dev->calls++;
+  dev->flops +=
+      2 * (uint64_t) call->m * (uint64_t) call->n * (uint64_t) call->k;
+  return dev->ops->gemm(dev, call);
+}
+
+zt_status zt_norm_forward(zt_device *dev, const zt_norm *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  REQUIRE((call->kind == ZT_LAYER_NORM) == (call->b != NULL));
+  REQUIRE(call->x != call->y);
+  dev->calls++;
+  return dev->ops->norm_forward(dev, call);
+}
+
+zt_status zt_norm_backward(zt_device *dev, const zt_norm *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  REQUIRE((call->kind == ZT_LAYER_NORM) == (call->db != NULL));
+  dev->calls++;
+  return dev->ops->norm_backward(dev, call);
+}
+
+static zt_status check_attention(const zt_attention *a) {
+  REQUIRE(a->samples > 0 && a->heads > 0 && a->head_dim > 0);
+  REQUIRE(a->kv_heads > 0 && a->heads % a->kv_heads == 0);
+  REQUIRE(a->q_length > 0 && a->k_length > 0);
+  REQUIRE(a->q.ld >= a->heads * a->head_dim);
+  REQUIRE(a->k.ld >= a->kv_heads * a->head_dim);
+  REQUIRE(a->v.ld >= a->kv_heads * a->head_dim);
+  return ZT_OK;
+}
+
+/* Two products forward, five backward; a causal mask halves them. */
+static void count_attention(zt_device *dev, const zt_attention *a,
+                            uint64_t products) {
+  uint64_t one = 2 * (uint64_t) (a->samples * a->heads * a->q_length) *
+                 (uint64_t) (a->k_length * a->head_dim);
+  dev->calls++;
+  dev->flops += products * one / (a->causal ? 2 : 1);
+}
+
+zt_status zt_attention_forward(zt_device *dev, const zt_attention *call) {
+  ZT_TRY(check_attention(call));
+  count_attention(dev, call, 2);
+  return dev->ops->attention_forward(dev, call);
+}
+
+zt_status zt_attention_backward(zt_device *dev, const zt_attention *call) {
+  ZT_TRY(check_attention(call));
+  REQUIRE((call->bias != NULL) == (call->dbias != NULL));
+  count_attention(dev, call, 5);
+  return dev->ops->attention_backward(dev, call);
+}
+
+zt_status zt_bias_forward(zt_device *dev, const zt_bias *call) {
+  REQUIRE(call->heads > 0 && call->offsets > 0 && call->buckets > 0);
+  dev->calls++;
+  return dev->ops->bias_forward(dev, call);
+}
+
+zt_status zt_bias_backward(zt_device *dev, const zt_bias *call) {
+  REQUIRE(call->heads > 0 && call->offsets > 0 && call->buckets > 0);
+  dev->calls++;
+  return dev->ops->bias_backward(dev, call);
+}
+
+zt_status zt_activation_forward(zt_device *dev, const zt_activation *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  dev->calls++;
+  return dev->ops->activation_forward(dev, call);
+}
+
+zt_status zt_activation_backward(zt_device *dev, const zt_activation *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  dev->calls++;
+  return dev->ops->activation_backward(dev, call);
+}
+
+zt_status zt_drop_run(zt_device *dev, const zt_drop *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  REQUIRE(call->dropout.rate >= 0 && call->dropout.rate < 1);
+  dev->calls++;
+  return dev->ops->drop(dev, call);
+}
+
+zt_status zt_embedding_forward(zt_device *dev, const zt_embedding *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  dev->calls++;
+  return dev->ops->embedding_forward(dev, call);
+}
+
+zt_status zt_embedding_backward(zt_device *dev, const zt_embedding *call) {
+  REQUIRE(call->rows > 0 && call->d > 0);
+  dev->calls++;
+  return dev->ops->embedding_backward(dev, call);
+}
+
+zt_status zt_cross_entropy_run(zt_device *dev, const zt_cross_entropy *call) {
+  REQUIRE(call->rows > 0 && call->vocabulary > 0);
+  dev->calls++;
+  return dev->ops->cross_entropy(dev, call);
+}
+
+zt_status zt_argmax(zt_device *dev, int64_t rows, int64_t n, const float *x,
+                    int32_t *index) {
+  REQUIRE(rows > 0 && n > 0);
+  dev->calls++;
+  return dev->ops->argmax(dev, rows, n, x, index);
+}
+
+zt_status zt_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
+                 const void *from) {
+  dev->calls++;
+  return dev->ops->add(dev, dtype, n, to, from);
+}
+
+zt_status zt_accumulate(zt_device *dev, int64_t n, float *to,
+                        const float *from) {
+  dev->calls++;
+  return dev->ops->accumulate(dev, n, to, from);
+}
+
+zt_status zt_adamw_run(zt_device *dev, const zt_adamw *call) {
+  dev->calls++;
+  return dev->ops->adamw(dev, call);
+}
+
+zt_status zt_sum_squares(zt_device *dev, int64_t cells, const float *x,
+                         double *sums) {
+  dev->calls++;
+  return dev->ops->sum_squares(dev, cells, x, sums);
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "device/device_cpu.h"
+
+#include "base/grid.h"
+#include "base/memory.h"
+#include "config.h"
+#include "device/cpu_device.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+int zt_cpu_thread(void) {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
+/* ---- Choice of kernels ---- */
+
+static const zt_cpu_kernels *choose_kernels(void) {
+  const char *wish = getenv("ZT_KERNELS"); /* for tests */
+#ifdef ZT_SET_AVX512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && (!wish || !strcmp(wish, "avx512")))
+    return &zt_cpu_kernels_avx512;
+#endif
+#ifdef ZT_SET_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      (!wish || strcmp(wish, "portable")))
+    return &zt_cpu_kernels_avx2;
+#endif
+  (void) wish;
+  return &zt_cpu_kernels_portable;
+}
+
+static const char *blas_core(void) {
+#ifdef HAVE_OPENBLAS_GET_CORENAME
+  extern char *openblas_get_corename(void);
+  return openblas_get_corename();
+#else
+  return "CBLAS";
+#endif
+}
+
+void zt_device_cpu_kernels(char name[96]) {
+  char version[32] = "";
+#ifdef HAVE_OPENBLAS_GET_CONFIG
+  extern char *openblas_get_config(void);
+  const char *config = openblas_get_config();
+  if (!strncmp(config, "OpenBLAS ", 9))
+    snprintf(version, sizeof version, "OpenBLAS %.*s ",
+             (int) strcspn(config + 9, " "), config + 9);
+#endif
+  snprintf(name, 96, "%s + %s%s", choose_kernels()->name, version, blas_core());
+}
+
+void zt_device_cpu_prepare(char **argv) {
+#if defined ZT_SET_AVX512 && defined HAVE_OPENBLAS_GET_CORENAME
+  if (getenv("OPENBLAS_CORETYPE") || choose_kernels() != &zt_cpu_kernels_avx512)
+    return;
+  /* The half-width choices for processors of its time or unknown to it. */
+  static const char *const narrow[] = {"Haswell",     "Zen",     "Excavator",
+                                       "Sandybridge", "Nehalem", "Prescott"};
+  for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++)
+    if (!strcmp(blas_core(), narrow[i])) {
+      setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+      setenv("OPENBLAS_NUM_THREADS", "1", 0);
+      execv("/proc/self/exe", argv);
+      return; /* slower, not wrong */
+    }
+#else
+  (void) argv;
+#endif
+}
+
+/* ---- Memory ---- */
+
+static zt_status cpu_allocate(zt_device *dev, size_t bytes, void **p) {
+  (void) dev;
+  void *got = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (got == MAP_FAILED)
+    return zt_fail_errno(ZT_ERR_MEMORY, "no memory for %zu bytes", bytes);
+  madvise(got, bytes, MADV_HUGEPAGE);
+  *p = got;
+  return ZT_OK;
+}
+
+static void cpu_release(zt_device *dev, void *p, size_t bytes) {
+  (void) dev;
+  munmap(p, bytes ? bytes : 1);
+}
+
+static zt_status cpu_copy(zt_device *dev, void *to, const void *from,
+                          size_t bytes) {
+  (void) dev;
+  memcpy(to, from, bytes);
+  return ZT_OK;
+}
+
+static zt_status cpu_zero(zt_device *dev, void *to, size_t bytes) {
+  (void) dev;
+  memset(to, 0, bytes);
+  return ZT_OK;
+}
+
+static zt_status cpu_wait(zt_device *dev) {
+  (void) dev;
+  return ZT_OK;
+}
+
+static void cpu_destroy(zt_device *dev) {
+  free(dev);
+}
+
+/* ---- Sharing out rows and elements ----
+ *
+ * FOR_RANGES runs the statement for pieces [begin, end) of [0, n), where only
+ * speed depends on how many there are: each element is computed alone. */
+/* clang-format off */
+#define FOR_RANGES(cpu, n, grain, statement)                                   \
+  do {                                                                         \
+    int64_t n_ = (n), grain_ = (grain);                                        \
+    int64_t pieces_ = (n_ + grain_ - 1) / grain_;                              \
+    int team_ = (cpu)->threads;                                                \
+    _Pragma("omp parallel for num_threads(team_)")                             \
+    for (int64_t i_ = 0; i_ < pieces_; i_++) {                                 \
+      int64_t begin = i_ * grain_;                                             \
+      int64_t end = n_ - begin < grain_ ? n_ : begin + grain_;                 \
+      statement;                                                               \
+    }                                                                          \
+  } while (0)
+/* clang-format on */
+
+enum { ELEMENTS = 1 << 16 }; /* a piece worth handing to a thread */
+
+/* Rows that make up about one piece. */
+static int64_t rows_of(int64_t d) {
+  int64_t rows = ELEMENTS / 4 / (d ? d : 1);
+  return rows ? rows : 1;
+}
+
+static const zt_cpu_device *cpu_of(const zt_device *dev) {
+  return (const zt_cpu_device *) dev;
+}
+
+static size_t cpu_norm_workspace(const zt_device *dev, const zt_norm *call) {
+  (void) dev;
+  int64_t blocks = (call->rows + ZT_CPU_NORM_BLOCK - 1) / ZT_CPU_NORM_BLOCK;
+  int64_t width = call->kind == ZT_LAYER_NORM ? 2 * call->d : call->d;
+  return (size_t) (blocks * width) * sizeof(float);
+}
+
+static zt_status cpu_norm_forward(zt_device *dev, const zt_norm *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->d),
+             cpu->k->norm_forward(call, begin, end));
+  return ZT_OK;
+}
+
+/* The weight gradient is a sum over rows: partial sums of fixed blocks, then
+ * the blocks in order. */
+static zt_status cpu_norm_backward(zt_device *dev, const zt_norm *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  bool layer = call->kind == ZT_LAYER_NORM;
+  int64_t width = layer ? 2 * call->d : call->d;
+  int64_t blocks = (call->rows + ZT_CPU_NORM_BLOCK - 1) / ZT_CPU_NORM_BLOCK;
+  float *partial = call->workspace;
+  FOR_RANGES(
+      cpu, call->rows, ZT_CPU_NORM_BLOCK,
+      cpu->k->norm_backward(call, begin, end,
+                            partial + begin / ZT_CPU_NORM_BLOCK * width));
+  FOR_RANGES(cpu, call->d, 1024,
+             cpu->k->fold_rows(call->dw, partial, blocks, width, begin, end));
+  if (layer)
+    FOR_RANGES(cpu, call->d, 1024,
+               cpu->k->fold_rows(call->db, partial + call->d, blocks, width,
+                                 begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_bias_forward(zt_device *dev, const zt_bias *call) {
+  (void) dev;
+  const float *table = call->table;
+  for (int64_t h = 0; h < call->heads; h++)
+    for (int64_t o = 0; o < call->offsets; o++)
+      call->bias[h * call->offsets + o] =
+          table[call->bucket[o] * call->heads + h];
+  return ZT_OK;
+}
+
+static zt_status cpu_bias_backward(zt_device *dev, const zt_bias *call) {
+  (void) dev;
+  for (int64_t h = 0; h < call->heads; h++)
+    for (int64_t o = 0; o < call->offsets; o++)
+      call->dtable[call->bucket[o] * call->heads + h] +=
+          call->dbias[h * call->offsets + o];
+  return ZT_OK;
+}
+
+static zt_status cpu_activation_forward(zt_device *dev,
+                                        const zt_activation *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->d),
+             cpu->k->activation_forward(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_activation_backward(zt_device *dev,
+                                         const zt_activation *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->d),
+             cpu->k->activation_backward(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_drop(zt_device *dev, const zt_drop *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->d), cpu->k->drop(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_embedding_forward(zt_device *dev,
+                                       const zt_embedding *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  const float *table = call->table;
+  float *y = call->y;
+  size_t bytes = (size_t) call->d * sizeof *y;
+#pragma omp parallel for schedule(static) num_threads(cpu->threads)
+  for (int64_t r = 0; r < call->rows; r++)
+    memcpy(y + r * call->d, table + (int64_t) call->ids[r] * call->d, bytes);
+  return ZT_OK;
+}
+
+/* Threads share the columns, so each sum runs over the rows in order. */
+static zt_status cpu_embedding_backward(zt_device *dev,
+                                        const zt_embedding *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->d, 64, cpu->k->embedding_backward(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_cross_entropy(zt_device *dev,
+                                   const zt_cross_entropy *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, 1, cpu->k->cross_entropy(call, begin, end));
+  for (int64_t r = 0; r < call->rows; r++)
+    *call->loss += (double) call->row_loss[r];
+  return ZT_OK;
+}
+
+static zt_status cpu_argmax(zt_device *dev, int64_t rows, int64_t n,
+                            const float *x, int32_t *index) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  for (int64_t r = 0; r < rows; r++)
+    index[r] = cpu->k->argmax(x + r * n, n);
+  return ZT_OK;
+}
+
+static zt_status cpu_accumulate(zt_device *dev, int64_t n, float *to,
+                                const float *from) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, n, ELEMENTS,
+             cpu->k->add(to + begin, from + begin, end - begin));
+  return ZT_OK;
+}
+
+static zt_status cpu_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
+                         const void *from) {
+  (void) dtype;
+  return cpu_accumulate(dev, n, to, from);
+}
+
+static zt_status cpu_adamw(zt_device *dev, const zt_adamw *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->n, ELEMENTS, cpu->k->adamw(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_sum_squares(zt_device *dev, int64_t cells, const float *x,
+                                 double *sums) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, cells, 16, {
+    for (int64_t c = begin; c < end; c++)
+      sums[c] = cpu->k->sum_squares(x + c * ZT_GRID, ZT_GRID);
+  });
+  return ZT_OK;
+}
+
+static const zt_device_ops cpu_ops = {
+    .name = "cpu",
+    .allocate = cpu_allocate,
+    .release = cpu_release,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .copy = cpu_copy,
+    .zero = cpu_zero,
+    .wait = cpu_wait,
+    .destroy = cpu_destroy,
+    .norm_workspace = cpu_norm_workspace,
+    .attention_workspace = zt_cpu_attention_workspace,
+    .gemm = zt_cpu_gemm,
+    .norm_forward = cpu_norm_forward,
+    .norm_backward = cpu_norm_backward,
+    .attention_forward = zt_cpu_attention_forward,
+    .attention_backward = zt_cpu_attention_backward,
+    .bias_forward = cpu_bias_forward,
+    .bias_backward = cpu_bias_backward,
+    .activation_forward = cpu_activation_forward,
+    .activation_backward = cpu_activation_backward,
+    .drop = cpu_drop,
+    .embedding_forward = cpu_embedding_forward,
+    .embedding_backward = cpu_embedding_backward,
+    .cross_entropy = cpu_cross_entropy,
+    .argmax = cpu_argmax,
+    .add = cpu_add,
+    .accumulate = cpu_accumulate,
+    .adamw = cpu_adamw,
+    .sum_squares = cpu_sum_squares,
+};
+
+zt_status zt_device_cpu_create(int threads, zt_device **dev) {
+  zt_cpu_device *cpu = zt_calloc(1, sizeof *cpu);
+  if (!cpu)
+    return ZT_ERR_MEMORY;
+  cpu->base.ops = &cpu_ops;
+  cpu->k = choose_kernels();
+  cpu->threads = threads;
+#ifdef _OPENMP
+  if (threads == 0)
+    cpu->threads = omp_get_max_threads();
+#else
+  cpu->threads = 1;
+#endif
+#ifdef HAVE_OPENBLAS_SET_NUM_THREADS
+  extern void openblas_set_num_threads(int);
+  openblas_set_num_threads(1);
+#endif
+  zt_device_cpu_kernels(cpu->base.kernels);
+  *dev = &cpu->base;
+  return ZT_OK;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "prog/program.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "build_id.h"
+#include "comm/agree.h"
+#include "comm/comm_mpi.h"
+#include "config.h"
+#include "device/device_cpu.h"
+
+#include <hdf5.h>
+#include <jansson.h>
+#include <libconfig.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static void print_version(const char *name) {
+  char mpi[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length;
+  MPI_Get_library_version(mpi, &length);
+  mpi[strcspn(mpi, "\n")] = '\0';
+  for (char *c = mpi; *c; c++)
+    if (*c == '\t')
+      *c = ' ';
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  char kernels[96];
+  zt_device_cpu_kernels(kernels);
+  printf("%s (%s) %s\n", name, PACKAGE_NAME, PACKAGE_VERSION);
+  printf("source:    %s\n", ZT_BUILD_ID);
+  printf("compiler:  %s (%s)\n", ZT_BUILD_CC, __VERSION__);
+  printf("flags:     %s\n", ZT_BUILD_CFLAGS);
+  printf("MPI:       %s\n", mpi);
+  printf("HDF5:      %u.%u.%u (built with %d.%d.%d)\n", major, minor, release,
+         H5_VERS_MAJOR, H5_VERS_MINOR, H5_VERS_RELEASE);
+  printf("libconfig: %d.%d.%d\n", LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
+         LIBCONFIG_VER_REVISION);
+  printf("jansson:   %s, xxhash: %u\n", JANSSON_VERSION, XXH_versionNumber());
+  printf("kernels:   %s\n", kernels);
+  printf("CUDA:      no, NCCL: no\n");
+  printf("licence:   BSD-3-Clause\n");
+}
+
+zt_status zt_program_start(zt_program *program, int argc, char **argv) {
+  zt_log_start(program->name, 0, 1);
+  zt_device_cpu_prepare(argv);
+  int provided;
+  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) !=
+      MPI_SUCCESS)
+    return zt_fail(ZT_ERR_UNAVAILABLE, "MPI does not start");
+  zt_status status = zt_comm_mpi_create(MPI_COMM_WORLD, &program->comm);
+  if (status != ZT_OK)
+    return status;
+  zt_log_start(program->name, program->comm->rank, program->comm->size);
+  /* Plug-ins would be code that a file or the environment brings in. */
+  setenv("HDF5_PLUGIN_PRELOAD", "::", 1);
+  if (argc == 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") ||
+                    !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+    if (program->comm->rank == 0) {
+      if (strchr(argv[1], 'v') || strchr(argv[1], 'V'))
+        print_version(program->name);
+      else
+        fputs(program->help, stdout);
+      fflush(stdout);
+    }
+    exit(zt_program_end(program, ZT_OK));
+  }
+  return zt_agree(program->comm, zt_fault_arm(program->comm->rank));
+}
+
+int zt_program_end(zt_program *program, zt_status status) {
+  int initialized = 0;
+  if (status != ZT_OK && (!program->comm || program->comm->rank == 0))
+    zt_error(zt_last_error());
+  zt_log_close();
+  zt_comm_destroy(&program->comm);
+  MPI_Initialized(&initialized);
+  if (initialized)
+    MPI_Finalize();
+  return status == ZT_OK ? program->exit_code : zt_status_exit_code(status);
+}
+
+zt_status zt_next_option(int argc, char **argv, const char *short_options,
+                         const struct option *long_options, int *option) {
+  opterr = 0;
+  int index = optind;
+  *option = getopt_long(argc, argv, short_options, long_options, NULL);
+  if (*option != '?' && *option != ':')
+    return ZT_OK;
+  const char *word = index < argc ? argv[index] : "?";
+  if (optopt && strchr(short_options, optopt))
+    return zt_fail(ZT_ERR_USAGE, "option -%c needs a value (see --help)",
+                   optopt);
+  for (const struct option *o = long_options; o->name; o++)
+    if (optopt && o->val == optopt)
+      return zt_fail(ZT_ERR_USAGE,
+                     o->has_arg ? "option --%s needs a value (see --help)"
+                                : "option --%s takes no value (see --help)",
+                     o->name);
+  const char *best = NULL;
+  int least = 4;
+  for (const struct option *o = long_options; o->name; o++) {
+    int distance = zt_edit_distance(word + strspn(word, "-"), o->name);
+    if (distance < least) {
+      least = distance;
+      best = o->name;
+    }
+  }
+  if (best)
+    return zt_fail(ZT_ERR_USAGE,
+                   "unknown option '%.60s'; did you mean --%s? (see --help)",
+                   word, best);
+  return zt_fail(ZT_ERR_USAGE, "unknown option '%.60s' (see --help)", word);
+}
+
+zt_status zt_check_operands(int argc, int least, int most, const char *usage) {
+  int given = argc - optind;
+  if (given >= least && given <= most)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_USAGE, "too %s operands; usage: %s",
+                 given < least ? "few" : "many", usage);
+}
+
+zt_status zt_run_command(zt_program *program, const zt_command *commands,
+                         int argc, char **argv) {
+  if (argc < 2)
+    return zt_fail(ZT_ERR_USAGE, "which command? (see --help)");
+  const char *best = NULL;
+  int least = 4;
+  for (const zt_command *c = commands; c->name; c++) {
+    if (!strcmp(argv[1], c->name)) {
+      optind = 1;
+      return c->run(program, argc - 1, argv + 1);
+    }
+    int distance = zt_edit_distance(argv[1], c->name);
+    if (distance < least) {
+      least = distance;
+      best = c->name;
+    }
+  }
+  if (best)
+    return zt_fail(ZT_ERR_USAGE, "unknown command '%.60s'; did you mean %s?",
+                   argv[1], best);
+  return zt_fail(ZT_ERR_USAGE, "unknown command '%.60s' (see --help)", argv[1]);
+}

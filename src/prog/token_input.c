@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "prog/token_input.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+  BLOCK = 1 << 20,      /* bytes read at once */
+  MOST_LINE = 64 << 20, /* bytes; a parsed line takes a multiple of it */
+  IDS = 4096,           /* ids handed on at once */
+  MOST_QUOTED = 60      /* bytes of JSON's complaint that are shown */
+};
+
+/* An input file; `line` is the current one, from 1, 0 in plain text. */
+typedef struct source {
+  const char *path;
+  int fd;
+  int64_t line;
+} source;
+
+/* ---- Into the writer ---- */
+
+static zt_status add_ids(void *context, const int32_t *ids, size_t n) {
+  const zt_token_input *in = context;
+  return zt_token_writer_add(in->writer, ZT_STREAM_TEXT, ids, n);
+}
+
+static zt_status add_target_ids(void *context, const int32_t *ids, size_t n) {
+  const zt_token_input *in = context;
+  return zt_token_writer_add(in->writer, ZT_STREAM_TARGET, ids, n);
+}
+
+/* The first document decides what the file holds. */
+static zt_status expect(zt_token_input *in, const source *from, bool pairs) {
+  if (!in->writer) {
+    in->info.pairs = pairs;
+    return zt_token_writer_create(in->output, &in->info, in->replace,
+                                  &in->writer);
+  }
+  if (zt_token_writer_about(in->writer)->pairs == pairs)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA,
+                 "%s:%" PRId64 ": %s, but %s came before; make two files",
+                 from->path, from->line, pairs ? "a pair" : "a document",
+                 pairs ? "documents" : "pairs");
+}
+
+/* The next piece of a text; the end id after the last. */
+static zt_status add_text(zt_token_input *in, int stream, const char *text,
+                          size_t size, bool last) {
+  zt_id_sink sink = stream == ZT_STREAM_TARGET ? add_target_ids : add_ids;
+  int32_t eos = (int32_t) in->info.eos;
+  ZT_TRY(zt_tokenizer_encode(in->tokenizer, text, size, last, sink, in));
+  if (!last)
+    return ZT_OK;
+  ZT_TRY(zt_token_writer_add(in->writer, stream, &eos, 1));
+  return zt_token_writer_end(in->writer, stream);
+}
+
+static zt_status no_tokenizer(const source *from) {
+  return zt_fail(ZT_ERR_USAGE,
+                 "%s: is text; give --tokenizer bytes or a SentencePiece model",
+                 from->path);
+}
+
+/* ---- Values of a line ---- */
+
+static zt_status add_array(zt_token_input *in, const source *from, int stream,
+                           const char *key, const json_t *array) {
+  int32_t ids[IDS];
+  size_t count = json_array_size(array), used = 0;
+  for (size_t i = 0; i < count; i++) {
+    const json_t *value = json_array_get(array, i);
+    int64_t id = json_integer_value(value);
+    if (!json_is_integer(value))
+      return zt_fail(ZT_ERR_DATA,
+                     "%s:%" PRId64 ": \"%.40s\"[%zu] is no integer", from->path,
+                     from->line, key, i);
+    if (id < 0 || id >= in->info.vocabulary)
+      return zt_fail(ZT_ERR_DATA,
+                     "%s:%" PRId64 ": \"%.40s\"[%zu] is %" PRId64
+                     ", outside the vocabulary of %" PRId64,
+                     from->path, from->line, key, i, id, in->info.vocabulary);
+    ids[used++] = (int32_t) id;
+    if (used == IDS || i + 1 == count) {
+      ZT_TRY(zt_token_writer_add(in->writer, stream, ids, used));
+      used = 0;
+    }
+  }
+  return zt_token_writer_end(in->writer, stream);
+}
+
+static zt_status add_value(zt_token_input *in, const source *from, int stream,
+                           const char *key, const json_t *value) {
+  if (json_is_array(value))
+    return add_array(in, from, stream, key, value);
+  if (!json_is_string(value))
+    return zt_fail(ZT_ERR_DATA,
+                   "%s:%" PRId64 ": \"%.40s\" is neither text nor ids",
+                   from->path, from->line, key);
+  if (!in->tokenizer)
+    return no_tokenizer(from);
+  return add_text(in, stream, json_string_value(value),
+                  json_string_length(value), true);
+}
+
+static zt_status add_pair(zt_token_input *in, const source *from,
+                          const json_t *object) {
+  static const char *const keys[2] = {"source", "target"};
+  ZT_TRY(expect(in, from, true));
+  for (int i = 0; i < 2; i++) {
+    const json_t *value = json_object_get(object, keys[i]);
+    if (json_is_array(value) && json_array_size(value) == 0)
+      return zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": \"%s\" is empty", from->path,
+                     from->line, keys[i]);
+    ZT_TRY(add_value(in, from, i, keys[i], value));
+  }
+  return ZT_OK;
+}
+
+static zt_status add_object(zt_token_input *in, const source *from,
+                            const json_t *object) {
+  const char *key = in->field;
+  if (!key && json_is_array(json_object_get(object, "tokens")))
+    key = "tokens";
+  if (!key && json_object_get(object, "text"))
+    key = "text";
+  if (!key && json_object_get(object, "source") &&
+      json_object_get(object, "target"))
+    return add_pair(in, from, object);
+  const json_t *value = key ? json_object_get(object, key) : NULL;
+  if (!value && key)
+    return zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": no \"%.40s\"", from->path,
+                   from->line, key);
+  if (!value)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s:%" PRId64 ": no \"text\", no \"tokens\", no \"source\" "
+                   "with \"target\"; --field NAME takes another key",
+                   from->path, from->line);
+  ZT_TRY(expect(in, from, false));
+  return add_value(in, from, ZT_STREAM_TEXT, key, value);
+}
+
+static zt_status add_line(zt_token_input *in, const source *from,
+                          const char *line, size_t size) {
+  json_error_t error;
+  size_t blank = 0;
+  while (blank < size && strchr(" \t\r", line[blank]) && line[blank])
+    blank++;
+  if (blank == size)
+    return ZT_OK;
+  json_t *object =
+      json_loadb(line, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+  if (!object) {
+    for (char *c = error.text; *c; c++)
+      if ((unsigned char) *c < ' ')
+        *c = '?';
+    return zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": not JSON: %.*s", from->path,
+                   from->line, MOST_QUOTED, error.text);
+  }
+  zt_status status =
+      json_is_object(object)
+          ? add_object(in, from, object)
+          : zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": not a JSON object",
+                    from->path, from->line);
+  json_decref(object);
+  return status;
+}
+
+/* ---- Files ---- */
+
+static zt_status open_source(source *from, const char *path) {
+  struct stat st;
+  *from = (source){.path = path, .fd = STDIN_FILENO};
+  if (!strcmp(path, "-"))
+    return ZT_OK;
+  from->fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (from->fd < 0)
+    return zt_fail_open(path);
+  if (fstat(from->fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+    close(from->fd);
+    return zt_fail(ZT_ERR_NOINPUT, "%s: is a directory; name its files", path);
+  }
+  posix_fadvise(from->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+  return ZT_OK;
+}
+
+/* *n is 0 at the end of the file. */
+static zt_status read_some(zt_token_input *in, const source *from, char *to,
+                           size_t most, size_t *n) {
+  ssize_t got;
+  do
+    got = read(from->fd, to, most);
+  while (got < 0 && errno == EINTR);
+  if (got < 0)
+    return zt_fail_errno(ZT_ERR_IO, "%s: cannot read", from->path);
+  *n = (size_t) got;
+  in->bytes += got;
+  if (in->progress)
+    in->progress(in);
+  return ZT_OK;
+}
+
+static zt_status add_plain(zt_token_input *in, const source *from,
+                           char *block) {
+  size_t n;
+  ZT_TRY(read_some(in, from, block, BLOCK, &n));
+  if (n == 0) {
+    zt_warn("%s: is empty and left out", from->path);
+    return ZT_OK;
+  }
+  if (!in->tokenizer)
+    return no_tokenizer(from);
+  ZT_TRY(expect(in, from, false));
+  while (n > 0) {
+    ZT_TRY(add_text(in, ZT_STREAM_TEXT, block, n, false));
+    ZT_TRY(read_some(in, from, block, BLOCK, &n));
+  }
+  return add_text(in, ZT_STREAM_TEXT, "", 0, true);
+}
+
+/* Lines in a buffer that grows with the longest one. */
+typedef struct lines {
+  char *data;
+  size_t size, capacity; /* bytes held, bytes there is room for */
+} lines;
+
+/* All whole lines of the buffer; what is left moves to its beginning. */
+static zt_status add_whole_lines(zt_token_input *in, source *from, lines *l,
+                                 size_t seen) {
+  char *begin = l->data, *end = l->data + l->size, *stop;
+  char *look = l->data + seen; /* no line ends before */
+  while ((stop = memchr(look, '\n', (size_t) (end - look)))) {
+    from->line++;
+    ZT_TRY(add_line(in, from, begin, (size_t) (stop - begin)));
+    look = begin = stop + 1;
+  }
+  l->size = (size_t) (end - begin);
+  memmove(l->data, begin, l->size);
+  return ZT_OK;
+}
+
+static zt_status grow(lines *l, const source *from) {
+  if (l->capacity >= MOST_LINE)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s:%" PRId64 ": a line of more than %d MiB; long documents "
+                   "can be plain text files",
+                   from->path, from->line + 1, MOST_LINE >> 20);
+  char *grown = realloc(l->data, 2 * l->capacity);
+  if (!grown)
+    return zt_fail(ZT_ERR_MEMORY, "out of memory for a line of %s", from->path);
+  l->data = grown;
+  l->capacity *= 2;
+  return ZT_OK;
+}
+
+static zt_status add_lines(zt_token_input *in, source *from, lines *l) {
+  static const char mark[] = "\xEF\xBB\xBF"; /* some editors begin files so */
+  bool first = true;
+  for (size_t n = 1; n > 0;) {
+    size_t seen = l->size;
+    if (l->size == l->capacity)
+      ZT_TRY(grow(l, from));
+    ZT_TRY(read_some(in, from, l->data + l->size, l->capacity - l->size, &n));
+    l->size += n;
+    if (first && l->size >= 3 && !memcmp(l->data, mark, 3))
+      memset(l->data, ' ', 3);
+    first = first && l->size < 3;
+    ZT_TRY(add_whole_lines(in, from, l, seen));
+  }
+  if (l->size == 0)
+    return ZT_OK;
+  from->line++; /* the last line may lack its end */
+  return add_line(in, from, l->data, l->size);
+}
+
+zt_status zt_token_input_add(zt_token_input *in, const char *path) {
+  source from;
+  ZT_TRY(open_source(&from, path));
+  lines l = {.capacity = BLOCK, .data = zt_calloc(BLOCK, 1)};
+  zt_status status = ZT_ERR_MEMORY;
+  if (l.data && (in->jsonl || zt_ends_with(path, ".jsonl") ||
+                 zt_ends_with(path, ".json")))
+    status = add_lines(in, &from, &l);
+  else if (l.data)
+    status = add_plain(in, &from, l.data);
+  free(l.data);
+  if (from.fd != STDIN_FILENO)
+    close(from.fd);
+  return status;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Documents and pairs of documents from plain text and JSONL into a token
+ *  file.  All functions are Local. */
+#ifndef ZT_PROG_TOKEN_INPUT_H
+#define ZT_PROG_TOKEN_INPUT_H
+
+#include "io/token_writer.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct zt_token_input {
+  /* Set by the caller. */
+  const char *output;      /* path of the token file */
+  bool replace;            /* it may exist already */
+  bool jsonl;              /* whatever the names of the inputs say */
+  const char *field;       /* key of a document; NULL: the usual ones */
+  zt_tokenizer *tokenizer; /* NULL: the input is ids */
+  zt_tokens_info info;     /* vocabulary, eos, pad, sentinel, tokenizer */
+  void (*progress)(const struct zt_token_input *input); /* now and then */
+  void *context;                                        /* for progress */
+  /* Found out. */
+  zt_token_writer *writer; /* made for the first document; the caller's */
+  int64_t bytes;           /* read so far */
+} zt_token_input;
+
+/** Add all that a file holds.  A name that ends in .jsonl or .json is JSONL,
+ *  one object a line; of its keys the first there is of these is taken:
+ * "tokens" if it is an array, "text", "source" with "target".  Any other file
+ * is one document of plain text.  "-" is standard input.  Text gets the end id,
+ * ids are taken as they are. \return ZT_ERR_NOINPUT, ZT_ERR_DATA naming file
+ * and line, ZT_ERR_USAGE for text without a tokenizer, or a failure of the
+ * writer. */
+zt_status zt_token_input_add(zt_token_input *input, const char *path);
+
+#endif
