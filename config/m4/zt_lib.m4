@@ -40,8 +40,8 @@ AC_DEFUN([ZT_LIB], [
         [AC_MSG_ERROR([--with-$1=$with_$1: no usable $1 there])])],
       [AS_VAR_APPEND([zt_missing], ["
   $1: Debian '$5', Fedora '$6', Spack '$7', or --with-$1=DIR"])])])
-  AC_SUBST([zt_cflags])
-  AC_SUBST([zt_libs])
+  AC_SUBST(m4_toupper([$1])[_CFLAGS])
+  AC_SUBST(m4_toupper([$1])[_LIBS])
   AS_VAR_POPDEF([zt_cflags])
   AS_VAR_POPDEF([zt_libs])
 ])

@@ -26,7 +26,8 @@ static zt_status read_all(int fd, const char *path, char *to, size_t size) {
 
 zt_status zt_read_file(const char *path, size_t limit, char **bytes,
                        size_t *size) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  /* O_NONBLOCK: a pipe without a writer must not hold us up. */
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return zt_fail_open(path);
   struct stat st;
@@ -58,6 +59,10 @@ zt_status zt_json_parse(const char *bytes, size_t size, const char *path,
                         json_t **object) {
   json_error_t error;
   json_t *root = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+  /* It quotes the file: nothing that could break the line or a terminal. */
+  for (char *c = error.text; !root && *c; c++)
+    if (*c < ' ' || *c > '~')
+      *c = '?';
   if (!root)
     return zt_fail(ZT_ERR_DATA, "%s:%d: not valid JSON: %.100s", path,
                    error.line, error.text);

@@ -26,8 +26,9 @@ uint64_t zt_below(uint32_t high, uint32_t low, uint64_t n) {
   return (uint64_t) (r * n >> 64);
 }
 
-double zt_normal(uint64_t key, uint64_t stream, uint64_t i) {
-  uint64_t pair = i / 2;
+/* Box-Muller makes two numbers of one block. */
+static void normal_pair(uint64_t key, uint64_t stream, uint64_t pair,
+                        double out[2]) {
   uint32_t counter[4] = {(uint32_t) pair, (uint32_t) (pair >> 32),
                          (uint32_t) stream, (uint32_t) (stream >> 32)};
   uint32_t r[4];
@@ -36,7 +37,25 @@ double zt_normal(uint64_t key, uint64_t stream, uint64_t i) {
   uint64_t b = ((uint64_t) r[2] << 32 | r[3]) >> 11;
   double radius = sqrt(-2 * log(((double) a + 0.5) * 0x1p-53));
   double angle = 2 * 3.14159265358979323846 * ((double) b * 0x1p-53);
-  return i % 2 ? radius * sin(angle) : radius * cos(angle);
+  out[0] = radius * cos(angle);
+  out[1] = radius * sin(angle);
+}
+
+double zt_normal(uint64_t key, uint64_t stream, uint64_t i) {
+  double pair[2];
+  normal_pair(key, stream, i / 2, pair);
+  return pair[i % 2];
+}
+
+void zt_normal_fill(uint64_t key, uint64_t stream, uint64_t first, size_t n,
+                    double *out) {
+  double pair[2];
+  for (size_t i = 0; i < n; i++) {
+    uint64_t at = first + i;
+    if (i == 0 || at % 2 == 0)
+      normal_pair(key, stream, at / 2, pair);
+    out[i] = pair[at % 2];
+  }
 }
 
 uint64_t zt_permute(uint64_t key, uint64_t epoch, uint64_t n, uint64_t i) {

@@ -184,6 +184,16 @@ int zt_edit_distance(const char *a, const char *b) {
   return row[n % 3][m];
 }
 
+zt_status zt_path(char path[PATH_MAX], const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(path, PATH_MAX, format, args);
+  va_end(args);
+  if (n < PATH_MAX)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_USAGE, "%.60s...: the path is too long", path);
+}
+
 bool zt_starts_with(const char *text, const char *prefix) {
   return !strncmp(text, prefix, strlen(prefix));
 }

@@ -4,6 +4,9 @@
 #ifndef ZT_BASE_TEXT_H
 #define ZT_BASE_TEXT_H
 
+#include "base/status.h"
+
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -36,6 +39,10 @@ bool zt_parse_bytes(const char *text, size_t *bytes);
 int zt_edit_distance(const char *a, const char *b);
 /** Whether the bytes are well-formed UTF-8. */
 bool zt_is_utf8(const char *bytes, size_t size);
+/** A path by format.
+ *  \return ZT_ERR_USAGE if it is longer than the system takes. */
+zt_status zt_path(char path[PATH_MAX], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 bool zt_starts_with(const char *text, const char *prefix);
 bool zt_ends_with(const char *text, const char *suffix);
 

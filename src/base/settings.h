@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  The configuration of a run, read from a libconfig file and the command line.
+ *
+ *  Every key is a field of the same path: `train.optimizer.lr` in the file is
+ *  settings.train.optimizer.lr here.  Type, unit, range, default and help of
+ *  each stand in one table (base/settings_table.h); printing and --explain are
+ *  in base/settings_print.h, what a restart keeps in base/settings_json.h, what
+ *  concerns more than one key in base/settings_check.h. */
+#ifndef ZT_BASE_SETTINGS_H
+#define ZT_BASE_SETTINGS_H
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Values of the keys that are a choice, in the order of the table. */
+typedef enum zt_task {
+  ZT_TASK_SPAN_CORRUPTION,
+  ZT_TASK_SEQ2SEQ,
+  ZT_TASK_CAUSAL
+} zt_task;
+typedef enum zt_order { ZT_ORDER_SHUFFLED, ZT_ORDER_SEQUENTIAL } zt_order;
+typedef enum zt_optimizer_kind { ZT_OPTIMIZER_ADAMW } zt_optimizer_kind;
+typedef enum zt_decay_rule { ZT_DECAY_MATRICES, ZT_DECAY_ALL } zt_decay_rule;
+typedef enum zt_schedule_kind {
+  ZT_SCHEDULE_LINEAR,
+  ZT_SCHEDULE_CONSTANT
+} zt_schedule_kind;
+typedef enum zt_device_choice {
+  ZT_DEVICE_AUTO,
+  ZT_DEVICE_CPU,
+  ZT_DEVICE_CUDA
+} zt_device_choice;
+typedef enum zt_comm_choice {
+  ZT_COMM_AUTO,
+  ZT_COMM_MPI,
+  ZT_COMM_NCCL
+} zt_comm_choice;
+
+/** Where the values come from, for messages and --print-config. */
+typedef struct zt_settings_origins zt_settings_origins;
+
+/** Strings are owned and never NULL; "" is "not given".  The table has the
+ *  meaning of each key. */
+typedef struct zt_settings {
+  struct {
+    char *dir;
+    int64_t seed;
+    double watchdog_seconds; /* 0: no watchdog */
+  } run;
+  struct {
+    char *weights, *config; /* one of the two */
+  } model;
+  struct {
+    char *train, *valid;
+    zt_task task;
+    int64_t source_length, target_length; /* tokens */
+    int64_t length;                       /* tokens; causal only */
+    bool packing;                         /* causal only */
+    zt_order order;
+  } data;
+  struct {
+    int64_t steps, batch, microbatch; /* 0: not given */
+    double dropout;
+    zt_dtype precision; /* ZT_FP32 or ZT_BF16 */
+    bool recompute;
+    int64_t eval_every; /* steps, 0: never */
+    int64_t max_skips;  /* steps in a row */
+    struct {
+      zt_optimizer_kind name;
+      double lr, betas[2], eps, weight_decay;
+      zt_decay_rule decay_on;
+      double clip; /* 0: no clipping */
+    } optimizer;
+    struct {
+      zt_schedule_kind name;
+      int64_t warmup; /* steps */
+      double min_lr;
+    } schedule;
+  } train;
+  struct {
+    int64_t unit_limit; /* elements, 0: whole units */
+    int64_t prefetch;   /* units */
+  } zero;
+  struct {
+    int64_t every_steps;  /* 0: not by steps */
+    double every_minutes; /* 0: not by time */
+    int64_t keep, keep_every;
+    bool async;
+    int64_t ranks_per_part; /* 0: one part a node */
+    size_t staging;         /* bytes */
+  } restart;
+  struct {
+    zt_device_choice device;
+    zt_comm_choice comm;
+    int64_t threads; /* 0: as many as OpenMP says */
+    char *tuning;
+  } runtime;
+  struct {
+    int64_t every_steps;
+    bool tensorboard;
+  } log;
+  zt_settings_origins *origins; /* owned */
+} zt_settings;
+
+/** Read a file and then the overrides, each "KEY=VALUE" as -s takes it, in
+ *  order.  A value of an override is read by the type of its key; quotes are
+ *  optional for strings.
+ *  Local.
+ *  \param[out] settings  zt_settings_free() it; empty after a failure
+ *  \return ZT_ERR_NOINPUT without the file, ZT_ERR_CONFIG for anything wrong in
+ *          it or in the overrides: the message has the first problem with file
+ *          and line, and the number of all others.
+ *
+ *  The file is checked more strictly than libconfig does: integers beyond 32
+ *  bits need their L (libconfig 1.5 wraps them silently), comments and strings
+ *  must end, unknown keys are errors.  `@include "FILE"` at the start of a line
+ *  is relative to the file it stands in. */
+zt_status zt_settings_read(const char *path, const char *const *overrides,
+                           int n_overrides, zt_settings *settings);
+
+/** All defaults; what has none is "" or 0.
+ *  Local.  \return ZT_ERR_MEMORY. */
+zt_status zt_settings_init(zt_settings *settings);
+
+/** Leaves it empty; an empty one is allowed. */
+void zt_settings_free(zt_settings *settings);
+
+#endif

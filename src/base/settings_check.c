@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/settings_check.h"
+
+#include "base/settings_origins.h"
+#include "base/settings_value.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct checker {
+  const zt_settings *settings;
+  zt_problems problems;
+} checker;
+
+/* Note a problem of a key at the place it was set. */
+#define COMPLAIN(c, key, ...)                                                  \
+  do {                                                                         \
+    char place_[ZT_PLACE];                                                     \
+    const zt_setting *setting_ = zt_setting_find(key);                         \
+    zt_problem(&(c)->problems, zt_setting_index(setting_),                     \
+               place_of((c)->settings, setting_, place_), __VA_ARGS__);        \
+  } while (0)
+
+static const char *place_of(const zt_settings *settings,
+                            const zt_setting *setting, char place[ZT_PLACE]) {
+  const zt_settings_origins *origins = settings->origins;
+  int from = origins->of[zt_setting_index(setting)].file;
+  if (from >= 0)
+    return zt_settings_origin(settings, setting, place);
+  if (from == ZT_FROM_OPTION)
+    return "-s";
+  if (origins->n_files == 0)
+    return "configuration";
+  return zt_shorten(origins->files[0], true, place, ZT_FILE_SHOWN);
+}
+
+static bool is_given(const zt_settings *settings, const zt_setting *setting) {
+  const void *value = zt_setting_value(settings, setting);
+  if (setting->type == ZT_SETTING_STRING)
+    return **(char *const *) value != '\0';
+  return *(const int64_t *) value != 0;
+}
+
+static void check_needs(checker *c, unsigned needs) {
+  const zt_settings *s = c->settings;
+  for (int i = 0; i < zt_setting_count; i++) {
+    const zt_setting *setting = &zt_setting_table[i];
+    if ((setting->need & needs) && !is_given(s, setting))
+      COMPLAIN(c, setting->key, "%s is missing (see 'ztrain --explain %s')%s",
+               setting->key, setting->key,
+               setting->need == ZT_NEED_WEIGHTS && *s->model.config
+                   ? "; model.config is for planning alone"
+                   : "");
+  }
+  if ((needs & ZT_NEED_MODEL) && !*s->model.weights && !*s->model.config)
+    COMPLAIN(c, "model.weights", "model.weights or model.config is missing");
+  if (*s->model.weights && *s->model.config)
+    COMPLAIN(c, "model.config",
+             "model.weights and model.config exclude each other: drop one, "
+             "or give -s model.config=");
+}
+
+static void check_batch(checker *c) {
+  int64_t batch = c->settings->train.batch;
+  int64_t micro = c->settings->train.microbatch;
+  int64_t steps = c->settings->train.steps, samples;
+  if (batch == 0 || micro == 0)
+    return;
+  int64_t below = batch - batch % micro, above = below + micro;
+  if (batch % micro != 0 && below > 0)
+    COMPLAIN(c, "train.batch",
+             "train.batch = %" PRId64
+             " is not a multiple of train.microbatch = %" PRId64
+             ": take %" PRId64 " or %" PRId64,
+             batch, micro, below, above);
+  else if (batch % micro != 0)
+    COMPLAIN(c, "train.batch",
+             "train.batch = %" PRId64
+             " is less than train.microbatch = %" PRId64
+             ": take a batch of %" PRId64 " or a micro-batch of %" PRId64,
+             batch, micro, above, batch);
+  if (__builtin_mul_overflow(steps, batch, &samples) ||
+      samples > ZT_SETTING_MOST)
+    COMPLAIN(c, "train.steps",
+             "train.steps x train.batch is more than 2^62 samples: take fewer "
+             "steps");
+}
+
+static zt_status check_data(checker *c) {
+  const zt_settings *s = c->settings;
+  if (s->data.task == ZT_TASK_CAUSAL) {
+    COMPLAIN(c, "data.task",
+             "data.task = \"causal\" is not yet supported in this version: "
+             "take \"span-corruption\" or \"seq2seq\"");
+    return ZT_OK;
+  }
+  zt_settings defaults;
+  ZT_TRY(zt_settings_init(&defaults));
+  if (s->data.length != defaults.data.length)
+    COMPLAIN(c, "data.length",
+             "data.length is for task \"causal\" alone: set "
+             "data.source_length and data.target_length");
+  if (s->data.packing != defaults.data.packing &&
+      s->data.task == ZT_TASK_SEQ2SEQ)
+    COMPLAIN(c, "data.packing", "data.packing is not for task \"seq2seq\"");
+  zt_settings_free(&defaults);
+  return ZT_OK;
+}
+
+static void check_train(checker *c) {
+  const zt_settings *s = c->settings;
+  if (s->train.precision == ZT_BF16)
+    COMPLAIN(c, "train.precision",
+             "train.precision = \"bf16\" is not yet supported in this version: "
+             "take \"fp32\"");
+  if (s->train.eval_every > 0 && !*s->data.valid)
+    COMPLAIN(c, "train.eval_every",
+             "train.eval_every needs a token file in data.valid");
+  if (s->train.schedule.name == ZT_SCHEDULE_LINEAR &&
+      s->train.schedule.min_lr > s->train.optimizer.lr)
+    COMPLAIN(c, "train.schedule.min_lr",
+             "train.schedule.min_lr is above train.optimizer.lr = %g",
+             s->train.optimizer.lr);
+}
+
+zt_status zt_settings_check(const zt_settings *settings, unsigned needs) {
+  checker c = {.settings = settings};
+  check_needs(&c, needs);
+  check_batch(&c);
+  ZT_TRY(check_data(&c));
+  check_train(&c);
+  return zt_problems_end(&c.problems);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/settings_table.h"
+
+#include "base/settings_problems.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The key is the path of its field, so the two cannot differ, and a field of
+ * another type than its row says does not compile. */
+#define FIELD(path, ctype)                                                     \
+  .key = #path,                                                                \
+  .offset = offsetof(zt_settings, path) +                                      \
+            0 * sizeof(_Generic(&((zt_settings *) 0)->path, ctype * : 1))
+#define BOOL(path) FIELD(path, bool), .type = ZT_SETTING_BOOL
+#define STRING(path) FIELD(path, char *), .type = ZT_SETTING_STRING
+#define INT(path, low, high)                                                   \
+  FIELD(path, int64_t), .type = ZT_SETTING_INT, .least = (low), .most = (high)
+#define BYTES(path, low, high)                                                 \
+  FIELD(path, size_t), .type = ZT_SETTING_BYTES, .least = (low), .most = (high)
+#define REAL(path, limits)                                                     \
+  FIELD(path, double), .type = ZT_SETTING_REAL, .range = (limits)
+#define PAIR(path, limits)                                                     \
+  .key = #path, .type = ZT_SETTING_PAIR, .range = (limits),                    \
+  .offset = offsetof(zt_settings, path) +                                      \
+            0 * sizeof(_Generic(&((zt_settings *) 0)->path, double(*)[2] : 1))
+#define CHOICE(path, ctype, ...)                                               \
+  FIELD(path, ctype), .type = ZT_SETTING_CHOICE, .choices = {__VA_ARGS__}
+
+#define BIG ZT_SETTING_MOST
+
+const zt_setting zt_setting_table[] = {
+    {STRING(run.dir), .need = ZT_NEED_RUN,
+     .help =
+         "Directory of the run: metrics, log and restarts go there. Made if "
+         "it does not exist."},
+    {INT(run.seed, 0, INT64_MAX), .value = "1", .fixed = true,
+     .help = "Seed of dropout, sample order and noise."},
+    {REAL(run.watchdog_seconds, ZT_NOT_NEGATIVE), .value = "600",
+     .unit = "seconds",
+     .help = "A rank that makes no progress for so long ends the job with code "
+             "76. 0: never."},
+
+    {STRING(model.weights), .need = ZT_NEED_WEIGHTS, .fixed = true,
+     .help = "Weights file to start from, made by 'ztconv import' or 'ztconv "
+             "init'."},
+    {STRING(model.config), .value = "", .fixed = true,
+     .help = "A config.json in place of model.weights: enough to plan, not to "
+             "train."},
+
+    {STRING(data.train), .need = ZT_NEED_DATA, .fixed = true,
+     .help = "Token file to train on, made by 'ztconv tokens'."},
+    {STRING(data.valid), .value = "", .fixed = true,
+     .help = "Token file for evaluation, see train.eval_every."},
+    {CHOICE(data.task, zt_task, "span-corruption", "seq2seq", "causal"),
+     .value = "span-corruption", .fixed = true,
+     .help =
+         "What is learnt. span-corruption: restore spans cut from plain text "
+         "(noise 0.15, mean span 3). seq2seq: pairs of source and target. "
+         "causal: the next token."},
+    {INT(data.source_length, 1, 1 << 24), .value = "512", .fixed = true,
+     .unit = "tokens",
+     .help = "Length that encoder input is padded or cut to."},
+    {INT(data.target_length, 1, 1 << 24), .value = "114", .fixed = true,
+     .unit = "tokens",
+     .help = "Length that targets are padded or cut to. Span corruption of 512 "
+             "source tokens makes 114."},
+    {INT(data.length, 2, 1 << 24), .value = "1024", .fixed = true,
+     .unit = "tokens", .help = "Length of a sample; task \"causal\" only."},
+    {BOOL(data.packing), .value = "true", .fixed = true,
+     .help = "true: samples run on over document ends. false: one document a "
+             "sample. Task \"causal\" only."},
+    {CHOICE(data.order, zt_order, "shuffled", "sequential"),
+     .value = "shuffled", .fixed = true,
+     .help = "shuffled: another order in each epoch, given by run.seed. "
+             "sequential: as in the file."},
+
+    {INT(train.steps, 1, BIG), .need = ZT_NEED_STEPS, .unit = "steps",
+     .help = "Step after which the run is done. The linear schedule ends there "
+             "too."},
+    {INT(train.batch, 1, INT32_MAX), .need = ZT_NEED_BATCH, .fixed = true,
+     .unit = "samples",
+     .help = "Samples of a step, over all ranks. A multiple of "
+             "train.microbatch."},
+    {INT(train.microbatch, 1, INT32_MAX), .need = ZT_NEED_BATCH, .fixed = true,
+     .unit = "samples",
+     .help =
+         "Samples computed at once by a rank: the larger, the faster, and the "
+         "more memory for activations."},
+    {REAL(train.dropout, ZT_BELOW_ONE), .value = "0.0", .fixed = true,
+     .help = "Share of activations set to zero, wherever the family has "
+             "dropout."},
+    {CHOICE(train.precision, zt_dtype, "fp32", "bf16"), .value = "fp32",
+     .fixed = true,
+     .help =
+         "Number format of gathered weights and activations. Master weights, "
+         "gradients and sums are fp32 in any case."},
+    {BOOL(train.recompute), .value = "true",
+     .help =
+         "true: the backward pass computes each unit's activations anew, so "
+         "that only unit inputs are kept. false: all are kept. The results "
+         "are the same."},
+    {INT(train.eval_every, 0, BIG), .value = "0", .unit = "steps",
+     .help = "Steps between evaluations on data.valid. 0: none."},
+    {INT(train.max_skips, 0, BIG), .value = "10", .unit = "steps",
+     .help =
+         "Steps in a row that may be skipped for a loss or gradient that is "
+         "not finite; one more ends the run with code 79."},
+
+    {CHOICE(train.optimizer.name, zt_optimizer_kind, "adamw"), .value = "adamw",
+     .fixed = true, .help = "AdamW as PyTorch's."},
+    {REAL(train.optimizer.lr, ZT_NOT_NEGATIVE), .value = "1e-3",
+     .help = "Learning rate at its highest, after the warm-up."},
+    {PAIR(train.optimizer.betas, ZT_BELOW_ONE), .value = "[0.9, 0.999]",
+     .help = "Decay rates of the two running means."},
+    {REAL(train.optimizer.eps, ZT_POSITIVE), .value = "1e-8",
+     .help = "Added to the denominator of the update."},
+    {REAL(train.optimizer.weight_decay, ZT_NOT_NEGATIVE), .value = "0.01",
+     .help = "Decoupled weight decay, multiplied by the learning rate."},
+    {CHOICE(train.optimizer.decay_on, zt_decay_rule, "matrices", "all"),
+     .value = "matrices",
+     .help = "What decays. matrices: no norms, biases or relative bias, as "
+             "Hugging Face's Trainer. all: every parameter."},
+    {REAL(train.optimizer.clip, ZT_NOT_NEGATIVE), .value = "1.0",
+     .help =
+         "Largest norm of the whole gradient; a longer one is scaled down to "
+         "it. 0: no clipping."},
+
+    {CHOICE(train.schedule.name, zt_schedule_kind, "linear", "constant"),
+     .value = "linear",
+     .help = "Learning rate after the warm-up. linear: falls to min_lr at "
+             "train.steps. constant: stays."},
+    {INT(train.schedule.warmup, 0, BIG), .value = "100", .unit = "steps",
+     .help = "Steps over which the learning rate rises from 0."},
+    {REAL(train.schedule.min_lr, ZT_NOT_NEGATIVE), .value = "0.0",
+     .help = "Learning rate at the end of the linear schedule."},
+
+    {INT(zero.unit_limit, 0, BIG), .value = "0", .unit = "elements",
+     .help = "Most parameters gathered at once; larger units are divided. 0: "
+             "whole units."},
+    {INT(zero.prefetch, 0, 64), .value = "1", .unit = "units",
+     .help = "Units gathered ahead of the one that computes."},
+
+    {INT(restart.every_steps, 0, BIG), .value = "100", .unit = "steps",
+     .help = "Steps between restarts. 0: not by steps. The last step is always "
+             "saved."},
+    {REAL(restart.every_minutes, ZT_NOT_NEGATIVE), .value = "0.0",
+     .unit = "minutes", .help = "Time between restarts. 0: not by time."},
+    {INT(restart.keep, 1, BIG), .value = "3", .unit = "restarts",
+     .help = "Newest restarts to keep; older ones are removed."},
+    {INT(restart.keep_every, 0, BIG), .value = "0", .unit = "steps",
+     .help = "Restarts of steps that are a multiple of this are kept for ever. "
+             "0: none."},
+    {BOOL(restart.async), .value = "true",
+     .help =
+         "true: restarts are written while training goes on. false: training "
+         "waits."},
+    {INT(restart.ranks_per_part, 0, INT32_MAX), .value = "0", .unit = "ranks",
+     .help = "Ranks that write one file together. 0: those of a node."},
+    {BYTES(restart.staging, 1 << 16, (int64_t) 1 << 40), .value = "64MiB",
+     .help = "Buffer between slices and files on each rank."},
+
+    {CHOICE(runtime.device, zt_device_choice, "auto", "cpu", "cuda"),
+     .value = "auto", .help = "Where to compute. auto: a GPU if there is one."},
+    {CHOICE(runtime.comm, zt_comm_choice, "auto", "mpi", "nccl"),
+     .value = "auto",
+     .help = "Carrier of weights and gradients. auto: what suits "
+             "the device."},
+    {INT(runtime.threads, 0, 4096), .value = "0", .unit = "threads",
+     .help =
+         "Threads of a rank. 0: as OMP_NUM_THREADS or the launcher says. The "
+         "results do not depend on it."},
+    {STRING(runtime.tuning), .value = "",
+     .help = "File of kernel choices, made by 'ztinfo tune'."},
+
+    {INT(log.every_steps, 1, BIG), .value = "10", .unit = "steps",
+     .help =
+         "Steps between progress lines. metrics.jsonl has every step in any "
+         "case."},
+    {BOOL(log.tensorboard), .value = "true",
+     .help = "Write event files for TensorBoard too."},
+};
+
+const int zt_setting_count =
+    (int) (sizeof zt_setting_table / sizeof *zt_setting_table);
+
+_Static_assert(ZT_FP32 == 0 && ZT_BF16 == 1, "order of train.precision");
+_Static_assert(sizeof(zt_task) == sizeof(int), "choices are stored as int");
+
+/* What other trainers call a key, by its last component. */
+static const struct {
+  const char *name, *key;
+} known_as[] = {
+    {"learning_rate", "train.optimizer.lr"},
+    {"peak_lr", "train.optimizer.lr"},
+    {"batch_size", "train.batch"},
+    {"global_batch_size", "train.batch"},
+    {"micro_batch", "train.microbatch"},
+    {"micro_batch_size", "train.microbatch"},
+    {"per_device_train_batch_size", "train.microbatch"},
+    {"gradient_accumulation_steps", "train.microbatch"},
+    {"max_steps", "train.steps"},
+    {"train_steps", "train.steps"},
+    {"warmup_steps", "train.schedule.warmup"},
+    {"lr_scheduler_type", "train.schedule.name"},
+    {"max_grad_norm", "train.optimizer.clip"},
+    {"grad_clip", "train.optimizer.clip"},
+    {"gradient_checkpointing", "train.recompute"},
+    {"dtype", "train.precision"},
+    {"eval_steps", "train.eval_every"},
+    {"save_steps", "restart.every_steps"},
+    {"save_total_limit", "restart.keep"},
+    {"logging_steps", "log.every_steps"},
+    {"output_dir", "run.dir"},
+    {"seq_length", "data.source_length"},
+};
+
+const zt_setting *zt_setting_find(const char *key) {
+  for (int i = 0; i < zt_setting_count; i++)
+    if (!strcmp(zt_setting_table[i].key, key))
+      return &zt_setting_table[i];
+  return NULL;
+}
+
+int zt_setting_index(const zt_setting *setting) {
+  return (int) (setting - zt_setting_table);
+}
+
+bool zt_setting_is_group(const char *key) {
+  size_t n = strlen(key);
+  for (int i = 0; i < zt_setting_count; i++)
+    if (!strncmp(zt_setting_table[i].key, key, n) &&
+        zt_setting_table[i].key[n] == '.')
+      return n > 0;
+  return false;
+}
+
+static const char *last_component(const char *key) {
+  const char *dot = strrchr(key, '.');
+  return dot ? dot + 1 : key;
+}
+
+/* How far a wrong key is from a right one; HOPELESS when nobody would take one
+ * for the other.  A right name in the wrong group is nearer than a wrong name
+ * in the right one. */
+enum { HOPELESS = 1000 };
+static int strangeness(const char *wrong, const char *right) {
+  const char *name = last_component(wrong);
+  size_t n = strlen(name);
+  int whole = zt_edit_distance(wrong, right);
+  const char *right_name = last_component(right);
+  size_t m = strlen(right_name);
+  int last = zt_edit_distance(name, right_name);
+  if (last == 0)
+    return whole;
+  if (last <= (n > 4 ? 2 : n > 2 ? 1 : 0))
+    return 100 * last + whole;
+  /* batchsize, watchdog */
+  if (n > 3 && m > 3 && !strncmp(name, right_name, n < m ? n : m))
+    return 300 + whole;
+  return HOPELESS;
+}
+
+static void consider(const char *wrong, const char *right, int *least,
+                     char best[ZT_SUGGESTION]) {
+  int far = strangeness(wrong, right);
+  if (far < *least) {
+    *least = far;
+    snprintf(best, ZT_SUGGESTION, "%s", right);
+  }
+}
+
+bool zt_setting_suggest(const char *key, char suggestion[ZT_SUGGESTION]) {
+  int least = HOPELESS;
+  for (int i = 0; i < zt_setting_count; i++) {
+    const char *right = zt_setting_table[i].key;
+    consider(key, right, &least, suggestion);
+    for (const char *dot = strchr(right, '.'); dot;
+         dot = strchr(dot + 1, '.')) {
+      char group[ZT_SUGGESTION];
+      snprintf(group, sizeof group, "%.*s", (int) (dot - right), right);
+      consider(key, group, &least, suggestion);
+    }
+  }
+  for (size_t i = 0; least > 100 && i < sizeof known_as / sizeof *known_as; i++)
+    if (!strcmp(last_component(key), known_as[i].name)) {
+      snprintf(suggestion, ZT_SUGGESTION, "%s", known_as[i].key);
+      return true;
+    }
+  return least < HOPELESS;
+}
+
+const char *zt_setting_unknown(const char *key, char message[128]) {
+  char shown[48], right[ZT_SUGGESTION];
+  zt_shorten(key, false, shown, sizeof shown);
+  if (zt_setting_suggest(key, right))
+    snprintf(message, 128, "unknown key '%s'; did you mean '%s'?", shown,
+             right);
+  else
+    snprintf(message, 128,
+             "unknown key '%s' ('ztrain --explain all' has every key)", shown);
+  return message;
+}
+
+zt_status zt_setting_lookup(const char *key, const zt_setting **setting) {
+  char message[128];
+  *setting = zt_setting_find(key);
+  if (!*setting)
+    return zt_fail(ZT_ERR_USAGE, "%s", zt_setting_unknown(key, message));
+  return ZT_OK;
+}
+
+static void describe_integer(const zt_setting *s, char *buffer) {
+  if (s->most == INT64_MAX)
+    snprintf(buffer, 128, "an integer, %" PRId64 " or more", s->least);
+  else if (s->most == ZT_SETTING_MOST)
+    snprintf(buffer, 128, "an integer from %" PRId64 " to 2^62", s->least);
+  else
+    snprintf(buffer, 128, "an integer from %" PRId64 " to %" PRId64, s->least,
+             s->most);
+}
+
+static void describe_choice(const zt_setting *s, char *buffer) {
+  size_t used = 0;
+  for (int i = 0; i < ZT_MAX_CHOICES && s->choices[i]; i++) {
+    bool end = i + 1 == ZT_MAX_CHOICES || !s->choices[i + 1];
+    used += (size_t) snprintf(buffer + used, 128 - used, "%s\"%s\"",
+                              i == 0 ? ""
+                              : end  ? " or "
+                                     : ", ",
+                              s->choices[i]);
+  }
+}
+
+const char *zt_setting_domain(const zt_setting *setting, char buffer[128]) {
+  static const char *const range[] = {", 0 or more", ", more than 0",
+                                      ", at least 0 and below 1"};
+  char least[32], most[32];
+  switch (setting->type) {
+  case ZT_SETTING_BOOL:
+    snprintf(buffer, 128, "true or false");
+    break;
+  case ZT_SETTING_INT:
+    describe_integer(setting, buffer);
+    break;
+  case ZT_SETTING_REAL:
+    snprintf(buffer, 128, "a number%s", range[setting->range]);
+    break;
+  case ZT_SETTING_STRING:
+    snprintf(buffer, 128, "text in quotes");
+    break;
+  case ZT_SETTING_CHOICE:
+    describe_choice(setting, buffer);
+    break;
+  case ZT_SETTING_BYTES:
+    snprintf(buffer, 128, "a size such as \"64MiB\", from %s to %s",
+             zt_human_bytes((double) setting->least, least),
+             zt_human_bytes((double) setting->most, most));
+    break;
+  case ZT_SETTING_PAIR:
+    snprintf(buffer, 128, "two numbers [a, b]%s", range[setting->range]);
+    break;
+  }
+  return buffer;
+}
