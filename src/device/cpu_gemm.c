@@ -64,7 +64,8 @@ zt_status zt_cpu_gemm(zt_device *dev, const zt_gemm *call) {
   choose_tiles(call, &rows, &cols);
   int64_t across = count_of(call->n, cols);
   int64_t tiles = count_of(call->m, rows) * across;
-#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
+  int team = tiles > 1 && !is_small(call) ? cpu->threads : 1;
+#pragma omp parallel for schedule(dynamic) num_threads(team)
   for (int64_t t = 0; t < tiles; t++) {
     int64_t i = t / across * rows, j = t % across * cols;
     run_tile(cpu, call, i, j, call->m - i < rows ? call->m - i : rows,

@@ -3,39 +3,56 @@
 
 #include "device/cpu_vec.h"
 
-#include "base/random.h"
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 /* ---- Dropout ---- */
 
-/* Sixteen neighbouring Philox blocks at once: words[4 * lane + word]. */
-static void philox16(uint64_t key, uint32_t first, const uint32_t counter[4],
-                     uint32_t words[64]) {
+typedef uint64_t v8u __attribute__((vector_size(64)));
+
+/* Products of the low halves of 64-bit lanes.  The plain product is the same,
+ * but compilers do not see that the high halves are zero. */
+static inline v8u multiply_low(v8u x, uint32_t m) {
+#if defined __AVX512F__
+  return (v8u) _mm512_mul_epu32((__m512i) x, _mm512_set1_epi64(m));
+#elif defined __AVX2__
+  __m256i half[2], factor = _mm256_set1_epi64x(m);
+  memcpy(half, &x, sizeof half);
+  half[0] = _mm256_mul_epu32(half[0], factor);
+  half[1] = _mm256_mul_epu32(half[1], factor);
+  memcpy(&x, half, sizeof half);
+  return x;
+#else
+  return x * m;
+#endif
+}
+
+enum { PHILOX_WORDS = 32 };
+
+/* Eight neighbouring Philox blocks at once: words[4 * block + word].  Lanes
+ * hold 32-bit words with zeros above. */
+static void philox8(uint64_t key, uint32_t first, const uint32_t counter[4],
+                    uint32_t words[PHILOX_WORDS]) {
+  const v8u low = (v8u){0} + 0xFFFFFFFF;
   uint32_t k0 = (uint32_t) key, k1 = (uint32_t) (key >> 32);
-  uint32_t c0[16], c1[16], c2[16], c3[16];
-  for (uint32_t l = 0; l < 16; l++) {
-    c0[l] = first + l;
-    c1[l] = counter[1];
-    c2[l] = counter[2];
-    c3[l] = counter[3];
-  }
+  v8u c0 = ((v8u){0, 1, 2, 3, 4, 5, 6, 7} + first) & low;
+  v8u c1 = (v8u){0} + counter[1], c2 = (v8u){0} + counter[2];
+  v8u c3 = (v8u){0} + counter[3];
   for (int round = 0; round < 10; round++) {
-    for (int l = 0; l < 16; l++) {
-      uint64_t p0 = (uint64_t) 0xD2511F53 * c0[l];
-      uint64_t p1 = (uint64_t) 0xCD9E8D57 * c2[l];
-      c0[l] = (uint32_t) (p1 >> 32) ^ c1[l] ^ k0;
-      c1[l] = (uint32_t) p1;
-      c2[l] = (uint32_t) (p0 >> 32) ^ c3[l] ^ k1;
-      c3[l] = (uint32_t) p0;
-    }
+    v8u p0 = multiply_low(c0, 0xD2511F53), p1 = multiply_low(c2, 0xCD9E8D57);
+    c0 = (p1 >> 32) ^ c1 ^ k0;
+    c1 = p1 & low;
+    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c3 = p0 & low;
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
   }
-  for (int l = 0; l < 16; l++) {
-    words[4 * l] = c0[l];
-    words[4 * l + 1] = c1[l];
-    words[4 * l + 2] = c2[l];
-    words[4 * l + 3] = c3[l];
-  }
+  v8u front = c0 | c1 << 32, back = c2 | c3 << 32;
+  v8u half = __builtin_shuffle(front, back, (v8u){0, 8, 1, 9, 2, 10, 3, 11});
+  memcpy(words, &half, sizeof half);
+  half = __builtin_shuffle(front, back, (v8u){4, 12, 5, 13, 6, 14, 7, 15});
+  memcpy(words + 16, &half, sizeof half);
 }
 
 /* x[i] = 0 or x[i] / (1 - rate), for elements at, at + 1, ... of a sample. */
@@ -47,9 +64,9 @@ void zt_cpu_drop_row(const zt_dropout *dropout, int64_t sample, int64_t at,
                          dropout->first_sample + (uint32_t) sample,
                          dropout->step};
   for (int64_t i = 0; i < n;) {
-    uint32_t words[64];
-    int64_t skip = (at + i) % 4, left = 64 - skip;
-    philox16(dropout->key, (uint32_t) ((at + i) / 4), counter, words);
+    uint32_t words[PHILOX_WORDS];
+    int64_t skip = (at + i) % 4, left = PHILOX_WORDS - skip;
+    philox8(dropout->key, (uint32_t) ((at + i) / 4), counter, words);
     if (left > n - i)
       left = n - i;
     for (int64_t j = 0; j < left; j++)

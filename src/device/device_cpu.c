@@ -7,6 +7,7 @@
 #include "device/cpu_device.h"
 
 #include <cblas.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,23 +66,35 @@ void zt_device_cpu_kernels(char name[96]) {
   snprintf(name, 96, "%s + %s%s", choose_kernels()->name, version, blas_core());
 }
 
-void zt_device_cpu_prepare(char **argv) {
-#if defined ZT_SET_AVX512 && defined HAVE_OPENBLAS_GET_CORENAME
-  if (getenv("OPENBLAS_CORETYPE") || choose_kernels() != &zt_cpu_kernels_avx512)
-    return;
-  /* The half-width choices for processors of its time or unknown to it. */
+/* Whether the BLAS took half-width kernels although the processor has more. */
+static bool blas_is_narrow(void) {
+#ifdef ZT_SET_AVX512
   static const char *const narrow[] = {"Haswell",     "Zen",     "Excavator",
                                        "Sandybridge", "Nehalem", "Prescott"};
   for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++)
-    if (!strcmp(blas_core(), narrow[i])) {
-      setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
-      setenv("OPENBLAS_NUM_THREADS", "1", 0);
-      execv("/proc/self/exe", argv);
-      return; /* slower, not wrong */
-    }
-#else
-  (void) argv;
+    if (choose_kernels() == &zt_cpu_kernels_avx512 &&
+        !strcmp(blas_core(), narrow[i]))
+      return true;
 #endif
+  return false;
+}
+
+void zt_device_cpu_prepare(char **argv) {
+  bool again = false;
+  if (!getenv("OPENBLAS_CORETYPE") && blas_is_narrow()) {
+    setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+    again = true;
+  }
+  /* GNU OpenMP spins for milliseconds at the end of each loop; where cores are
+   * shared that keeps from running what it waits for. */
+  if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT")) {
+    setenv("GOMP_SPINCOUNT", "10000", 1);
+    again = true;
+  }
+  char self[PATH_MAX] = ""; /* by name: /proc/self/exe would be our name */
+  if (again && readlink("/proc/self/exe", self, sizeof self - 1) > 0)
+    execv(self, argv); /* if that fails: slower, not wrong */
 }
 
 /* ---- Memory ---- */
@@ -133,7 +146,7 @@ static void cpu_destroy(zt_device *dev) {
   do {                                                                         \
     int64_t n_ = (n), grain_ = (grain);                                        \
     int64_t pieces_ = (n_ + grain_ - 1) / grain_;                              \
-    int team_ = (cpu)->threads;                                                \
+    int team_ = pieces_ > 1 ? (cpu)->threads : 1;                              \
     _Pragma("omp parallel for num_threads(team_)")                             \
     for (int64_t i_ = 0; i_ < pieces_; i_++) {                                 \
       int64_t begin = i_ * grain_;                                             \

@@ -6,11 +6,11 @@
 
 #include "device/device.h"
 
-/** To be called first in main(), before MPI: makes the BLAS use one thread and
- *  kernels for this processor.  Debian's OpenBLAS does not know processors
- *  newer than itself and takes half-width kernels on them; it reads its
- * settings while it is loaded, so this may start the program anew with them
- * set. */
+/** To be called first in main(), before MPI.  BLAS and OpenMP read their
+ *  settings while they are loaded: where the user has set none, this sets those
+ *  that suit us (kernels of the processor's full width, which Debian's OpenBLAS
+ *  does not take on processors newer than itself; short spinning) and starts
+ *  the program anew, once. */
 void zt_device_cpu_prepare(char **argv);
 /** The kernel set this process uses, as zt_device.kernels has it. */
 void zt_device_cpu_kernels(char name[96]);

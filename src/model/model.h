@@ -20,6 +20,7 @@ struct zt_pass;
  *  values of the pass.  A unit may serve several stages. */
 typedef struct zt_stage {
   int unit;
+  bool source; /* works on the source alone: once a sequence is enough */
   /* What it is, in the family's terms. */
   int kind, stack, layer;
 } zt_stage;

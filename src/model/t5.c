@@ -191,7 +191,10 @@ static zt_status add_block(zt_model *model, int stack, int layer) {
   bool whole =
       model->unit_limit == 0 ||
       block_numel(&model->shape, stack, layer == 0) <= model->unit_limit;
-  zt_stage stage = {.kind = BLOCK, .stack = stack, .layer = layer};
+  zt_stage stage = {.kind = BLOCK,
+                    .stack = stack,
+                    .layer = layer,
+                    .source = stack == ENCODER};
   if (whole) {
     stage.unit = model->params.n_units;
     ZT_TRY(zt_params_begin_unit(&model->params, block));
@@ -215,8 +218,10 @@ static zt_status add_stack(zt_model *model, int stack, int64_t layers) {
     ZT_TRY(add_block(model, stack, i));
   char name[64];
   snprintf(name, sizeof name, "%s.final_layer_norm", stack_names[stack]);
-  zt_stage stage = {
-      .kind = FINAL_NORM, .stack = stack, .unit = model->params.n_units};
+  zt_stage stage = {.kind = FINAL_NORM,
+                    .stack = stack,
+                    .unit = model->params.n_units,
+                    .source = stack == ENCODER};
   ZT_TRY(zt_params_begin_unit(&model->params, name));
   ZT_TRY(add_norm(model, name, "weight"));
   return zt_model_add_stage(model, stage);

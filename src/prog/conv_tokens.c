@@ -83,7 +83,7 @@ static zt_status parse_options(int argc, char **argv, options *o) {
     else if (option == VOCAB)
       ZT_TRY(parse_id("vocab", optarg, 1, &o->vocabulary));
     else if (option == EOS)
-      ZT_TRY(parse_id("eos", optarg, 0, &o->eos));
+      ZT_TRY(parse_id("eos", optarg, -1, &o->eos));
     else if (option == PAD)
       ZT_TRY(parse_id("pad", optarg, -1, &o->pad));
     else if (option == SENTINEL)
@@ -189,14 +189,17 @@ static void end_progress(const watch *w) {
 static void summarize(const zt_token_input *in, const watch *w) {
   const zt_tokens_info *info = zt_token_writer_about(in->writer);
   double seconds = (double) (zt_clock_ns() - w->begun) * 1e-9;
-  char pairs[64] = "";
+  char pairs[64] = "", empty[64] = "";
   if (info->pairs)
     snprintf(pairs, sizeof pairs, " + %" PRId64, info->tokens[1]);
+  if (in->empty)
+    snprintf(empty, sizeof empty, " (%" PRId64 " empty file%s left out)",
+             in->empty, in->empty > 1 ? "s" : "");
   zt_info("%s: %" PRId64 " %s, %" PRId64 "%s tokens from %" PRId64
-          " bytes in %.2f s, %.1f MB/s",
+          " bytes in %.2f s, %.1f MB/s%s",
           in->output, info->documents, info->pairs ? "pairs" : "documents",
           info->tokens[0], pairs, in->bytes, seconds,
-          (double) in->bytes * 1e-6 / seconds);
+          (double) in->bytes * 1e-6 / seconds, empty);
 }
 
 /* ---- The command ---- */
@@ -239,11 +242,8 @@ static zt_status run_alone(const options *o, char **operands, int n) {
 zt_status zt_conv_tokens(zt_program *program, int argc, char **argv) {
   options o;
   ZT_TRY(parse_options(argc, argv, &o));
-  if (o.help) {
-    if (program->comm->rank == 0)
-      fputs(help_text, stdout);
-    return ZT_OK;
-  }
+  if (o.help)
+    return zt_command_help(program, help_text);
   zt_status status = ZT_OK;
   if (program->comm->rank == 0)
     status = run_alone(&o, argv + optind, argc - optind);

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 noinst_LIBRARIES += libztprog.a
 ZT_LAYERS += libztprog.a
-libztprog_a_SOURCES = src/prog/program.c src/prog/program.h
+libztprog_a_SOURCES = \
+  src/prog/backends.c src/prog/backends.h \
+  src/prog/open_source.c src/prog/open_source.h \
+  src/prog/planning.c src/prog/planning.h \
+  src/prog/program.c src/prog/program.h
 
 # What was built, for --version: written anew only when it changes.
 BUILT_SOURCES += config/build_id.h
@@ -9,14 +13,31 @@ CLEANFILES += config/build_id.h
 EXTRA_DIST += config/build_id.sh
 config/build_id.h: FORCE
 	$(AM_V_GEN)$(SHELL) $(top_srcdir)/config/build_id.sh $(top_srcdir) $@
+src/prog/program.$(OBJEXT) src/prog/ztrain.$(OBJEXT): config/build_id.h
 FORCE:
 .PHONY: FORCE
 dist-hook:
 	$(SHELL) $(top_srcdir)/config/build_id.sh --dist $(top_srcdir) \
 	  $(distdir)/config/BUILD_ID
 
-bin_PROGRAMS += ztconv ztinfo
-ztconv_SOURCES = src/prog/ztconv.c
+bin_PROGRAMS += ztrain ztconv ztgen ztinfo
+ztrain_SOURCES = src/prog/ztrain.c
+ztrain_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
+ztgen_SOURCES = src/prog/prompts.c src/prog/prompts.h src/prog/ztgen.c
+ztgen_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
+ztconv_SOURCES = src/prog/conv.h \
+  src/prog/config_dtype.c src/prog/config_dtype.h \
+  src/prog/conv_export.c src/prog/conv_import.c src/prog/conv_init.c \
+  src/prog/conv_tokens.c \
+  src/prog/export_plan.c src/prog/export_plan.h \
+  src/prog/hf_output.c src/prog/hf_output.h \
+  src/prog/token_input.c src/prog/token_input.h \
+  src/prog/transfer.c src/prog/transfer.h \
+  src/prog/weights_file.c src/prog/weights_file.h \
+  src/prog/ztconv.c
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
-ztinfo_SOURCES = src/prog/info.h src/prog/info_status.c src/prog/ztinfo.c
+ztinfo_SOURCES = src/prog/info.h \
+  src/prog/info_digest.c src/prog/info_show.c src/prog/info_status.c \
+  src/prog/info_tokens.c src/prog/info_weights.c \
+  src/prog/ztinfo.c
 ztinfo_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)

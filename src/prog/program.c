@@ -87,11 +87,12 @@ int zt_program_end(zt_program *program, zt_status status) {
 zt_status zt_next_option(int argc, char **argv, const char *short_options,
                          const struct option *long_options, int *option) {
   opterr = 0;
-  int index = optind;
   *option = getopt_long(argc, argv, short_options, long_options, NULL);
   if (*option != '?' && *option != ':')
     return ZT_OK;
-  const char *word = index < argc ? argv[index] : "?";
+  /* getopt has moved operands behind the option, and gone past a long one. */
+  const char letter[] = {'-', (char) optopt, '\0'};
+  const char *word = optopt ? letter : argv[optind - 1];
   if (optopt && strchr(short_options, optopt))
     return zt_fail(ZT_ERR_USAGE, "option -%c needs a value (see --help)",
                    optopt);
@@ -123,6 +124,12 @@ zt_status zt_check_operands(int argc, int least, int most, const char *usage) {
     return ZT_OK;
   return zt_fail(ZT_ERR_USAGE, "too %s operands; usage: %s",
                  given < least ? "few" : "many", usage);
+}
+
+zt_status zt_command_help(const zt_program *program, const char *text) {
+  if (program->comm->rank == 0)
+    fputs(text, stdout);
+  return ZT_OK;
 }
 
 zt_status zt_run_command(zt_program *program, const zt_command *commands,

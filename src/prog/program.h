@@ -37,6 +37,9 @@ zt_status zt_next_option(int argc, char **argv, const char *short_options,
 /** Exactly or at most these numbers of operands after the options. */
 zt_status zt_check_operands(int argc, int least, int most, const char *usage);
 
+/** Print the help of a command, on rank 0.  Local.  \return ZT_OK. */
+zt_status zt_command_help(const zt_program *program, const char *text);
+
 typedef struct zt_command {
   const char *name;
   zt_status (*run)(zt_program *program, int argc, char **argv);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "prog/token_input.h"
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -216,7 +215,7 @@ static zt_status add_plain(zt_token_input *in, const source *from,
   size_t n;
   ZT_TRY(read_some(in, from, block, BLOCK, &n));
   if (n == 0) {
-    zt_warn("%s: is empty and left out", from->path);
+    in->empty++;
     return ZT_OK;
   }
   if (!in->tokenizer)

@@ -21,6 +21,7 @@ typedef struct zt_token_input {
   /* Found out. */
   zt_token_writer *writer; /* made for the first document; the caller's */
   int64_t bytes;           /* read so far */
+  int64_t empty;           /* files of plain text left out */
 } zt_token_input;
 
 /** Add all that a file holds.  A name that ends in .jsonl or .json is JSONL,

@@ -1,1 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
+noinst_LIBRARIES += libzttrain.a
+ZT_LAYERS += libzttrain.a
+libzttrain_a_SOURCES = \
+  src/train/batch.c src/train/batch.h \
+  src/train/generate.c src/train/generate.h \
+  src/train/optim.c src/train/optim.h \
+  src/train/plan.c src/train/plan.h \
+  src/train/schedule.c src/train/schedule.h \
+  src/train/span.c src/train/span.h \
+  src/train/state.c src/train/state.h \
+  src/train/step.c src/train/step.h \
+  src/train/trainer.c src/train/trainer.h \
+  src/train/trainer_inside.h \
+  src/train/trainer_resume.c \
+  src/train/trainer_save.c \
+  src/train/trainer_start.c \
+  src/train/watch.c src/train/watch.h \
+  src/train/weights.c src/train/weights.h \
+  src/train/zero3.c src/train/zero3.h

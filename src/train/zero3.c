@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/zero3.h"
+
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOTHING = -1 };
+
+/* Memory that holds one gathered unit. */
+typedef struct slot {
+  void *data;
+  int unit; /* NOTHING: free */
+  bool pending;
+} slot;
+
+typedef struct zt_zero3_inside {
+  zt_zero3_sizes sizes; /* what was allocated */
+  void *state_memory, *units_memory, *staging_memory;
+  zt_arena state, units, staging;
+  slot slots[ZT_COMM_SLOTS];
+  int n_slots; /* 0: one rank, nothing to gather */
+  float *gradient;
+  float *pieces;  /* staging of a fold */
+  int *first_use; /* [units] first stage that uses it */
+  int *visits;    /* [n_visits] units */
+  int n_visits, next;
+  size_t visits_capacity;
+} zt_zero3_inside;
+
+/* ---- Creation ---- */
+
+static zt_status push(zt_arena *arena, int64_t n, size_t size, void *p) {
+  void *got = zt_arena_push(arena, (size_t) n * size);
+  memcpy(p, &got, sizeof got);
+  if (got)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_INTERNAL, "arena %s is smaller than planned",
+                 arena->name);
+}
+
+static zt_status make_arena(zt_zero3 *z, zt_arena *arena, const char *name,
+                            size_t size, void **memory) {
+  if (!z->dev->counts_only)
+    ZT_TRY(zt_device_allocate(z->dev, size, memory));
+  zt_arena_init(arena, name, *memory, size);
+  arena->released = z->dev->poison;
+  return ZT_OK;
+}
+
+/* Elements of the largest unit with its padding. */
+static int64_t largest_padded(const zt_zero3 *z) {
+  int64_t most = 0;
+  for (int u = 0; u < z->shard.n_units; u++)
+    if (z->shard.slice[u] > most)
+      most = z->shard.slice[u];
+  return most * z->shard.ranks;
+}
+
+static zt_status make_state(zt_zero3 *z) {
+  zt_arena *a = &z->inside->state;
+  const zt_model *model = z->model;
+  size_t bytes = (size_t) z->shard.numel * sizeof(float);
+  ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->master));
+  ZT_TRY(zt_device_zero(z->dev, z->master, bytes));
+  if (!z->options.training)
+    return ZT_OK;
+  ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg));
+  ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg_sq));
+  ZT_TRY(zt_device_zero(z->dev, z->exp_avg, bytes));
+  ZT_TRY(zt_device_zero(z->dev, z->exp_avg_sq, bytes));
+  for (int s = 0; s < model->n_stages; s++)
+    ZT_TRY(push(a, z->shard.slice[model->stages[s].unit], sizeof(float),
+                &z->accumulated[s]));
+  return ZT_OK;
+}
+
+/* With one rank a unit is its own slice: nothing to gather, no copy. */
+static zt_status make_units(zt_zero3 *z) {
+  zt_zero3_inside *in = z->inside;
+  int64_t most = largest_padded(z);
+  in->n_slots = z->comm->size > 1 ? z->options.prefetch + 1 : 0;
+  for (int i = 0; i < in->n_slots; i++) {
+    in->slots[i].unit = NOTHING;
+    ZT_TRY(push(&in->units, most, sizeof(float), &in->slots[i].data));
+  }
+  if (!z->options.training)
+    return ZT_OK;
+  ZT_TRY(push(&in->units, most, sizeof(float), &in->gradient));
+  return push(&in->staging, (int64_t) zt_comm_fold_staging(z->comm), 1,
+              &in->pieces);
+}
+
+static zt_status make(zt_zero3 *z) {
+  zt_zero3_inside *in = z->inside;
+  const zt_model *model = z->model;
+  z->accumulated = zt_calloc((size_t) model->n_stages, sizeof *z->accumulated);
+  in->first_use =
+      zt_calloc((size_t) model->params.n_units, sizeof *in->first_use);
+  if (!z->accumulated || !in->first_use)
+    return ZT_ERR_MEMORY;
+  for (int s = model->n_stages - 1; s >= 0; s--)
+    in->first_use[model->stages[s].unit] = s;
+  ZT_TRY(
+      zt_shard_init(&z->shard, &model->params, z->comm->size, z->comm->rank));
+  ZT_TRY(
+      make_arena(z, &in->state, "state", in->sizes.state, &in->state_memory));
+  ZT_TRY(
+      make_arena(z, &in->units, "units", in->sizes.units, &in->units_memory));
+  ZT_TRY(make_arena(z, &in->staging, "staging", in->sizes.staging,
+                    &in->staging_memory));
+  ZT_TRY(make_state(z));
+  return make_units(z);
+}
+
+zt_status zt_zero3_create(const zt_model *model, zt_device *dev, zt_comm *comm,
+                          const zt_zero3_options *options,
+                          const zt_zero3_sizes *sizes, zt_zero3 **zero3) {
+  zt_zero3 *z = zt_calloc(1, sizeof *z);
+  zt_zero3_inside *in = zt_calloc(1, sizeof *in);
+  if (!z || !in) {
+    free(z);
+    free(in);
+    return ZT_ERR_MEMORY;
+  }
+  *z = (zt_zero3){.model = model,
+                  .dev = dev,
+                  .comm = comm,
+                  .options = *options,
+                  .inside = in};
+  if (sizes)
+    in->sizes = *sizes;
+  zt_status status = make(z);
+  if (status != ZT_OK) {
+    zt_zero3_destroy(&z);
+    return status;
+  }
+  *zero3 = z;
+  return ZT_OK;
+}
+
+void zt_zero3_destroy(zt_zero3 **zero3) {
+  if (!*zero3)
+    return;
+  zt_zero3 *z = *zero3;
+  zt_zero3_inside *in = z->inside;
+  zt_device_release(z->dev, in->state_memory, in->sizes.state);
+  zt_device_release(z->dev, in->units_memory, in->sizes.units);
+  zt_device_release(z->dev, in->staging_memory, in->sizes.staging);
+  zt_shard_free(&z->shard);
+  free(z->accumulated);
+  free(in->first_use);
+  free(in->visits);
+  free(in);
+  free(z);
+  *zero3 = NULL;
+}
+
+zt_zero3_sizes zt_zero3_peak(const zt_zero3 *zero3) {
+  const zt_zero3_inside *in = zero3->inside;
+  return (zt_zero3_sizes){.state = in->state.peak,
+                          .units = in->units.peak,
+                          .staging = in->staging.peak};
+}
+
+/* ---- Gathering ---- */
+
+zt_status zt_zero3_plan_visits(zt_zero3 *zero3, const int *stages, int n) {
+  zt_zero3_inside *in = zero3->inside;
+  if ((size_t) n > in->visits_capacity) {
+    int *grown = realloc(in->visits, (size_t) n * sizeof *grown);
+    if (!grown)
+      return zt_fail(ZT_ERR_MEMORY, "out of memory (%d visits)", n);
+    in->visits = grown;
+    in->visits_capacity = (size_t) n;
+  }
+  for (int i = 0; i < n; i++)
+    in->visits[i] = zero3->model->stages[stages[i]].unit;
+  in->n_visits = n;
+  in->next = 0;
+  return ZT_OK;
+}
+
+static slot *slot_of(zt_zero3_inside *in, int unit) {
+  for (int i = 0; i < in->n_slots; i++)
+    if (in->slots[i].unit == unit)
+      return &in->slots[i];
+  return NULL;
+}
+
+/* A slot whose unit is not among the visits from `from` up to `to`. */
+static slot *slot_to_spare(zt_zero3_inside *in, int from, int to) {
+  for (int i = 0; i < in->n_slots; i++) {
+    bool wanted = false;
+    for (int v = from; v <= to && v < in->n_visits; v++)
+      wanted |= in->visits[v] == in->slots[i].unit;
+    if (!wanted && !in->slots[i].pending)
+      return &in->slots[i];
+  }
+  return NULL;
+}
+
+static zt_status start_gather(zt_zero3 *z, int unit, slot *to) {
+  size_t bytes = (size_t) z->shard.slice[unit] * sizeof(float);
+  to->unit = unit;
+  to->pending = true;
+  return zt_comm_all_gather_start(z->comm, (int) (to - z->inside->slots),
+                                  z->master + z->shard.at[unit], to->data,
+                                  bytes);
+}
+
+zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
+  zt_zero3_inside *in = zero3->inside;
+  int now = in->next++;
+  int unit = in->visits[now];
+  if (in->n_slots == 0) {
+    ZT_TRY(zt_fault_check(ZT_FAULT_GATHER));
+    *params = zero3->master + zero3->shard.at[unit];
+    return ZT_OK;
+  }
+  /* Every rank decides alike: it has the same list and the same slots. */
+  for (int v = now; v < now + in->n_slots && v < in->n_visits; v++) {
+    if (slot_of(in, in->visits[v]))
+      continue;
+    slot *to = slot_to_spare(in, now, v);
+    if (to)
+      ZT_TRY(start_gather(zero3, in->visits[v], to));
+  }
+  slot *here = slot_of(in, unit);
+  if (here->pending)
+    ZT_TRY(zt_comm_all_gather_wait(zero3->comm, (int) (here - in->slots)));
+  here->pending = false;
+  *params = here->data;
+  return ZT_OK;
+}
+
+/* ---- Gradients ---- */
+
+zt_status zt_zero3_begin_step(zt_zero3 *zero3) {
+  zt_zero3_inside *in = zero3->inside;
+  /* The update has made gathered units stale. */
+  for (int i = 0; i < in->n_slots; i++)
+    in->slots[i].unit = NOTHING;
+  for (int s = 0; s < zero3->model->n_stages; s++) {
+    int64_t slice = zero3->shard.slice[zero3->model->stages[s].unit];
+    ZT_TRY(zt_device_zero(zero3->dev, zero3->accumulated[s],
+                          (size_t) slice * sizeof(float)));
+  }
+  return ZT_OK;
+}
+
+zt_status zt_zero3_gradient(zt_zero3 *zero3, int stage, float **gradient) {
+  int64_t slice = zero3->shard.slice[zero3->model->stages[stage].unit];
+  *gradient = zero3->inside->gradient;
+  return zt_device_zero(zero3->dev, *gradient,
+                        (size_t) (slice * zero3->shard.ranks) * sizeof(float));
+}
+
+typedef struct fold_target {
+  zt_device *dev;
+  float *accumulator;
+} fold_target;
+
+static zt_status add_piece(void *context, int64_t at, const float *piece,
+                           int64_t n) {
+  const fold_target *target = context;
+  return zt_accumulate(target->dev, n, target->accumulator + at, piece);
+}
+
+zt_status zt_zero3_reduce(zt_zero3 *zero3, int stage, int contributors) {
+  zt_zero3_inside *in = zero3->inside;
+  fold_target target = {zero3->dev, zero3->accumulated[stage]};
+  return zt_comm_fold(
+      zero3->comm,
+      &(zt_fold){.gradient =
+                     zero3->comm->rank < contributors ? in->gradient : NULL,
+                 .slice = zero3->shard.slice[zero3->model->stages[stage].unit],
+                 .contributors = contributors,
+                 .staging = in->pieces,
+                 .add = add_piece,
+                 .context = &target});
+}
+
+zt_status zt_zero3_finish(zt_zero3 *zero3) {
+  const zt_model *model = zero3->model;
+  for (int s = 0; s < model->n_stages; s++) {
+    int unit = model->stages[s].unit, first = zero3->inside->first_use[unit];
+    if (first != s)
+      ZT_TRY(zt_accumulate(zero3->dev, zero3->shard.slice[unit],
+                           zero3->accumulated[first], zero3->accumulated[s]));
+  }
+  return ZT_OK;
+}
+
+float *zt_zero3_sum(const zt_zero3 *zero3, int unit) {
+  return zero3->accumulated[zero3->inside->first_use[unit]];
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Restarts: what a run needs to go on, on any number of ranks (FORMAT).
+ *
+ *  A restart is a directory step-NNNNNNNNN with part files, a manifest and a
+ *  seal.  It is written as step-NNNNNNNNN.tmp and renamed when all of it is
+ *  durable, so a directory without .tmp and with a valid seal is whole.  The
+ *  part files are laid out by HDF5 once; writing and reading are POSIX calls at
+ *  known offsets. */
+#ifndef ZT_IO_RESTART_H
+#define ZT_IO_RESTART_H
+
+#include "base/status.h"
+#include "comm/comm.h"
+#include "io/source.h"
+#include "layout/shard.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is kept of each element, in the order of the files. */
+enum { ZT_MASTER, ZT_EXP_AVG, ZT_EXP_AVG_SQ, ZT_STATES };
+
+/** Name of the dataset of a state: "master", "exp_avg", "exp_avg_sq". */
+const char *zt_state_name(int state);
+
+/* ---- Writing ---- */
+
+typedef struct zt_restart_writer zt_restart_writer;
+
+/** What a save is about, the same on every rank. */
+typedef struct zt_restart_save {
+  int64_t step;            /* done */
+  int64_t updates;         /* of AdamW */
+  int64_t epoch, position; /* of the next sample */
+  int64_t metrics_bytes;
+  uint64_t digest;       /* of the state, DESIGN's --state */
+  json_t *configuration; /* resolved settings; borrowed */
+  json_t *provenance;    /* who wrote it, from what; borrowed */
+  /** Elements at .. at + n - 1 of this rank's padded shard.
+   *  Local.  \param[out] values  [n] host */
+  zt_status (*read)(void *context, int state, int64_t at, int64_t n,
+                    float *values);
+  void *context;
+} zt_restart_save;
+
+/** Prepare to save: decides the parts and lays out their skeletons.
+ *  Collective.
+ *  \param[in] dir             RUN/restart, made if it is missing
+ *  \param[in] model           family, model type, tie and so on, for the
+ *                             manifest; keys go into it as they are; borrowed
+ *  \param[in] source          whose configuration files and tensor names are
+ *                             kept; not needed afterwards
+ *  \param[in] ranks_per_part  0: one part a node
+ *  \return agreed status. */
+zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
+                                   json_t *model, zt_source *source,
+                                   int ranks_per_part, zt_comm *comm,
+                                   zt_restart_writer **writer);
+/** Local.  Sets *writer to NULL; NULL is allowed. */
+void zt_restart_writer_destroy(zt_restart_writer **writer);
+/** Write one restart and return when it is committed; one of the same step is
+ *  replaced.  After a failure the temporary directory is removed.
+ *  Collective.
+ *  \param[out] bytes  of the restart
+ *  \return agreed status. */
+zt_status zt_restart_write(zt_restart_writer *writer,
+                           const zt_restart_save *save, int64_t *bytes);
+
+/* ---- Reading ---- */
+
+/** A restart whose seal, manifest and layout are verified. */
+typedef struct zt_restart {
+  zt_comm *comm; /* not owned */
+  char *path;
+  char name[32]; /* "step-000001234" */
+  int64_t step, updates, epoch, position, metrics_bytes;
+  int ranks; /* that wrote it */
+  uint64_t digest;
+  json_t *manifest;
+  struct zt_restart_inside *inside;
+} zt_restart;
+
+/** Open one and verify all but the data.
+ *  Collective.
+ *  \param[out] restart  zt_restart_close() it
+ *  \param[out] damaged  the failure is a proven mismatch, not a failed read;
+ *              may be NULL
+ *  \return agreed status: ZT_ERR_NOINPUT, ZT_ERR_DATA, ZT_ERR_IO. */
+zt_status zt_restart_open(const char *path, zt_comm *comm, zt_restart **restart,
+                          bool *damaged);
+/** Sets *restart to NULL; NULL is allowed.  Local. */
+void zt_restart_close(zt_restart **restart);
+/** Elements begin .. begin + count - 1 of the global flat space, each grid cell
+ *  they touch verified.
+ *  Local.
+ *  \return ZT_ERR_DATA naming part, cell and parameter; ZT_ERR_IO. */
+zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
+                          int64_t count, float *values);
+/** Compare its parameters with those of a model: names, shapes, order.  Units
+ *  may differ.  Local.  \return ZT_ERR_DATA. */
+zt_status zt_restart_check_params(const zt_restart *restart,
+                                  const zt_params *params);
+/** Master weights and configuration files as a source, for export and
+ *  generation.
+ *  Collective.
+ *  \param[in]  restart  taken over: closed with the source
+ *  \param[out] source   zt_source_close() it */
+zt_status zt_restart_source(zt_restart **restart, zt_source **source);
+/** The restart that a source reads, NULL if it reads something else.  Local. */
+zt_restart *zt_restart_of(const zt_source *source);
+
+/* ---- Finding ---- */
+
+/** Names of what stands in RUN/restart, newest first. */
+typedef struct zt_restart_list {
+  char (*names)[32];
+  int count;
+  size_t capacity;
+} zt_restart_list;
+
+/** Restarts of a directory on rank 0, shared with all.  A missing directory
+ *  holds none.
+ *  Collective.
+ *  \param[out] list  zt_restart_list_free() it */
+zt_status zt_restart_find(const char *dir, zt_comm *comm,
+                          zt_restart_list *list);
+void zt_restart_list_free(zt_restart_list *list);
+/** Rename a restart that is proven damaged to NAME.bad (.bad-2, ...).
+ *  Local, one rank.  A failure only warns. */
+void zt_restart_set_aside(const char *dir, const char *name);
+/** Remove what killed saves left, and all restarts but the newest `keep` and
+ *  those whose step is a multiple of `keep_every` (0: none).
+ *  Local, one rank.  Failures only warn. */
+void zt_restart_clean(const char *dir, int64_t keep, int64_t keep_every);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Inside of an open restart, for the files that read one. */
+#ifndef ZT_IO_RESTART_INSIDE_H
+#define ZT_IO_RESTART_INSIDE_H
+
+#include "io/restart_layout.h"
+
+#include <limits.h>
+
+enum { ZT_READ_CELLS = 64 }; /* read at once: 1 MiB */
+
+typedef struct zt_restart_part {
+  zt_part part;
+  int64_t *start; /* [units + 1] first cell of each unit */
+} zt_restart_part;
+
+typedef struct zt_restart_inside {
+  int n_units, n_parts;
+  int64_t *unit_numel, *unit_start; /* [units], [units + 1] */
+  zt_restart_part *parts;
+  float *cells;  /* [ZT_READ_CELLS * ZT_GRID], made when first needed */
+  int open_part; /* -1: none */
+  int fd;
+  char part_path[PATH_MAX]; /* of the open part, for messages */
+} zt_restart_inside;
+
+void zt_restart_inside_init(zt_restart *r);
+
+#endif

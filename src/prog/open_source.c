@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "prog/open_source.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "comm/agree.h"
+#include "io/checkpoint.h"
+#include "io/digest.h"
+#include "io/hfdir.h"
+#include "io/pieces.h"
+#include "train/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- Hugging Face directories ---- */
+
+static bool is_ignored(const zt_family *family, const char *name) {
+  for (const char *const *suffix = family->ignored; *suffix; suffix++)
+    if (zt_ends_with(name, *suffix))
+      return true;
+  return false;
+}
+
+static void drop_ignored(zt_source *source, const zt_family *family) {
+  int kept = 0;
+  for (int i = 0; i < source->n_tensors; i++) {
+    zt_source_tensor *t = &source->tensors[i];
+    if (!is_ignored(family, t->name)) {
+      source->tensors[kept++] = *t;
+      continue;
+    }
+    zt_info("%s: %s is no parameter of this model family and is left out",
+            source->path, t->name);
+    free(t->name);
+  }
+  source->n_tensors = kept;
+}
+
+static bool alike(const zt_source_tensor *a, const zt_source_tensor *b) {
+  return !a->foreign && !b->foreign && a->dtype == b->dtype &&
+         a->ndim == b->ndim && !memcmp(a->dims, b->dims, sizeof a->dims);
+}
+
+/* This rank's share of two tensors of one shape. */
+static zt_status compare_share(zt_source *source, int a, int b, char *buffers,
+                               bool *equal) {
+  const zt_source_tensor *t = &source->tensors[a];
+  const int64_t width = (int64_t) zt_dtype_size(t->dtype);
+  const int64_t start[] = {0, t->numel * width};
+  char *other = buffers + ZT_BUFFER_BYTES;
+  zt_pieces pieces;
+  zt_piece piece;
+  zt_pieces_begin(&pieces, start, 1, source->comm->size, source->comm->rank,
+                  ZT_BUFFER_BYTES);
+  while (*equal && zt_pieces_next(&pieces, &piece)) {
+    int64_t begin = piece.at / width, count = piece.n / width;
+    ZT_TRY(zt_source_read_raw(source, a, begin, count, buffers));
+    ZT_TRY(zt_source_read_raw(source, b, begin, count, other));
+    *equal = !memcmp(buffers, other, (size_t) piece.n);
+  }
+  return ZT_OK;
+}
+
+/* Make b another name of a, if the bytes allow it. */
+static zt_status unite(zt_source *source, int a, int b) {
+  if (a == b || !alike(&source->tensors[a], &source->tensors[b]))
+    return ZT_OK;
+  char *buffers = zt_calloc(2, ZT_BUFFER_BYTES);
+  bool equal = true;
+  zt_status status = ZT_ERR_MEMORY;
+  if (buffers)
+    status = compare_share(source, a, b, buffers, &equal);
+  free(buffers);
+  ZT_TRY(zt_agree(source->comm, status));
+  int64_t differ = !equal;
+  ZT_TRY(zt_comm_all_reduce(source->comm, &differ, 1, ZT_MAX));
+  if (!differ)
+    source->tensors[b].same_as = a;
+  return ZT_OK;
+}
+
+/* What is tied is decided from the bytes: configurations lie. */
+static zt_status settle(zt_source *source) {
+  zt_weights_ties ties;
+  ZT_TRY(zt_agree(source->comm, zt_weights_find_ties(source, &ties)));
+  drop_ignored(source, ties.family);
+  ZT_TRY(zt_agree(source->comm, zt_weights_find_ties(source, &ties)));
+  for (int i = 0; i < ties.n_aliases; i++)
+    ZT_TRY(unite(source, ties.embedding, ties.aliases[i]));
+  return ties.head < 0 ? ZT_OK : unite(source, ties.embedding, ties.head);
+}
+
+/* ---- All kinds ---- */
+
+zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source) {
+  struct stat st;
+  int directory = 0;
+  if (comm->rank == 0)
+    directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+  ZT_TRY(zt_comm_broadcast(comm, &directory, sizeof directory, 0));
+  if (!directory)
+    return zt_checkpoint_open(path, comm, source);
+  ZT_TRY(zt_hfdir_open(path, comm, source));
+  zt_status status = settle(*source);
+  if (status != ZT_OK)
+    zt_source_close(source);
+  return status;
+}
+
+/* This rank's share of the sum. */
+static zt_status digest_share(zt_source *source, const zt_params *params,
+                              const int *tensor_of, const int64_t *start,
+                              char *buffer, uint64_t *sum) {
+  zt_pieces pieces;
+  zt_piece piece;
+  zt_pieces_begin(&pieces, start, params->count, source->comm->size,
+                  source->comm->rank, ZT_BUFFER_BYTES);
+  while (zt_pieces_next(&pieces, &piece)) {
+    const zt_param *p = &params->list[piece.index];
+    const int tensor = tensor_of[piece.index];
+    const zt_dtype dtype = source->tensors[tensor].dtype;
+    const int64_t width = (int64_t) zt_dtype_size(dtype);
+    int64_t begin = piece.at / width, count = piece.n / width;
+    ZT_TRY(zt_source_read_raw(source, tensor, begin, count, buffer));
+    uint64_t key = zt_digest_key("parameters", p->name, p->ndim, p->dims);
+    *sum += zt_digest_add(key, dtype, buffer, begin, count);
+    if (begin == 0)
+      *sum += key;
+  }
+  return ZT_OK;
+}
+
+zt_status zt_digest_source(zt_source *source, const zt_params *params,
+                           const int *tensor_of, uint64_t *digest) {
+  int64_t *start = zt_calloc((size_t) params->count + 1, sizeof *start);
+  char *buffer = zt_calloc(1, ZT_BUFFER_BYTES);
+  zt_status status = start && buffer ? ZT_OK : ZT_ERR_MEMORY;
+  *digest = 0;
+  for (int p = 0; status == ZT_OK && p < params->count; p++)
+    start[p + 1] = start[p] + params->list[p].numel *
+                                  (int64_t) zt_dtype_size(
+                                      source->tensors[tensor_of[p]].dtype);
+  if (status == ZT_OK)
+    status = digest_share(source, params, tensor_of, start, buffer, digest);
+  free(start);
+  free(buffer);
+  ZT_TRY(zt_agree(source->comm, status));
+  return zt_comm_all_reduce(source->comm, (int64_t *) digest, 1, ZT_SUM);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Opening whatever the user names as a source of tensors. */
+#ifndef ZT_PROG_OPEN_SOURCE_H
+#define ZT_PROG_OPEN_SOURCE_H
+
+#include "comm/comm.h"
+#include "io/source.h"
+#include "model/model.h"
+
+/** Bytes of a buffer for tensors on their way; a few of them are all that a
+ *  conversion holds of the model. */
+enum { ZT_BUFFER_BYTES = 4 << 20 };
+
+/** Open a weights file or a Hugging Face directory.  Of the latter, tensors
+ *  that the family ignores are left out (and named on stderr), and tensors that
+ *  may be tied and hold the same bytes become names of one.
+ *  Collective.
+ *  \param[out] source  zt_source_close() it
+ *  \return agreed status. */
+zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source);
+
+/** Digest of all parameters, from their data.
+ *  Collective.
+ *  \param[in] tensor_of  as zt_weights_model() gives it
+ *  \return agreed status. */
+zt_status zt_digest_source(zt_source *source, const zt_params *params,
+                           const int *tensor_of, uint64_t *digest);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "prog/planning.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "comm/agree.h"
+#include "io/checkpoint.h"
+#include "io/tokens.h"
+#include "prog/backends.h"
+#include "train/plan.h"
+#include "train/weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Without weights the model is what config.json says alone. */
+static zt_status model_of_config(const zt_settings *settings,
+                                 zt_model **model) {
+  enum { MOST = 1 << 20 };
+  const char *path = settings->model.config;
+  char *bytes;
+  size_t size;
+  json_t *config;
+  bool tied;
+  ZT_TRY(zt_read_file(path, MOST, &bytes, &size));
+  zt_status status = zt_json_parse(bytes, size, path, &config);
+  if (status == ZT_OK) {
+    status = zt_config_tied(config, path, &tied);
+    json_decref(config);
+  }
+  if (status == ZT_OK)
+    status = zt_model_create(bytes, size, path, tied, settings->zero.unit_limit,
+                             model);
+  free(bytes);
+  return status;
+}
+
+static zt_status open_model(zt_comm *comm, const zt_settings *settings,
+                            zt_model **model) {
+  zt_source *source;
+  if (!settings->model.weights[0])
+    return zt_agree(comm, model_of_config(settings, model));
+  ZT_TRY(zt_checkpoint_open(settings->model.weights, comm, &source));
+  zt_status status = zt_agree(
+      comm, zt_weights_model(source, settings->zero.unit_limit, model, NULL));
+  zt_source_close(&source);
+  return status;
+}
+
+static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
+                           const zt_model *model, int ranks, zt_plan *plan) {
+  zt_device *dev = NULL;
+  zt_step_options options = zt_step_options_of(settings, model);
+  ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
+                        comm, &dev));
+  zt_status status = zt_plan_make(model, &options, dev, ranks, plan);
+  zt_device_destroy(&dev);
+  return zt_agree(comm, status);
+}
+
+zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
+                        int ranks, bool json) {
+  zt_model *model = NULL;
+  zt_plan plan;
+  zt_text text = {0};
+  ZT_TRY(open_model(program->comm, settings, &model));
+  zt_status status = make_plan(program->comm, settings, model, ranks, &plan);
+  zt_model_destroy(&model);
+  ZT_TRY(status);
+  zt_plan_format(&plan, json, &text);
+  if (program->comm->rank == 0 && !text.failed)
+    fputs(text.data, stdout);
+  zt_text_free(&text);
+  return ZT_OK;
+}
+
+static zt_status check_data(const zt_settings *s, const zt_model *model) {
+  zt_tokens *tokens = NULL;
+  zt_batch *batch = NULL;
+  ZT_TRY(zt_tokens_open(s->data.train, &tokens));
+  zt_batch_spec spec = zt_batch_spec_of(s, model);
+  zt_status status = zt_batch_create(&spec, tokens, &batch);
+  if (status == ZT_OK)
+    zt_info("%s: %" PRId64 " samples", s->data.train, zt_batch_samples(batch));
+  zt_batch_destroy(&batch);
+  zt_tokens_close(&tokens);
+  return status;
+}
+
+zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {
+  zt_model *model = NULL;
+  zt_plan plan;
+  int first, count;
+  zt_comm *comm = program->comm;
+  ZT_TRY(open_model(comm, settings, &model));
+  zt_status status = zt_agree(comm, check_data(settings, model));
+  if (status == ZT_OK)
+    status = make_plan(comm, settings, model, comm->size, &plan);
+  zt_comm_node_range(comm, comm->rank, &first, &count);
+  if (status == ZT_OK)
+    status = zt_agree(comm, zt_plan_check_memory(&plan, count));
+  zt_model_destroy(&model);
+  if (status == ZT_OK)
+    zt_info("all inputs are fine");
+  return status;
+}

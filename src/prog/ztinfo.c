@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ztinfo: shows and checks what the other programs write. */
+#include "prog/info.h"
+
+static const char help[] =
+    "Usage: ztinfo COMMAND [OPTION]... PATH\n"
+    "Show and check weights, tokens, restarts and runs.\n"
+    "\n"
+    "  show PATH      what a file or directory holds\n"
+    "  digest PATH    one number for all parameters, made from the data\n"
+    "  status RUNDIR  how a run stands: exit code 0 done, 75 more, 1 failed\n"
+    "\n"
+    "  -h, --help     this text; ztinfo COMMAND --help says more\n"
+    "  -V, --version  what was built, with which libraries\n";
+
+int main(int argc, char **argv) {
+  static const zt_command commands[] = {{"show", zt_info_show},
+                                        {"digest", zt_info_digest},
+                                        {"status", zt_info_status},
+                                        {NULL, NULL}};
+  zt_program program = {.name = "ztinfo", .help = help};
+  zt_status status = zt_program_start(&program, argc, argv);
+  if (status == ZT_OK)
+    status = zt_run_command(&program, commands, argc, argv);
+  return zt_program_end(&program, status);
+}

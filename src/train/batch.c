@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/batch.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "train/span.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+  FIRST_ORDINARY = 3, /* pad, end and unknown come first in T5 and ByT5 */
+  T5_SENTINELS = 100,
+  MOST_LENGTH = 1 << 24
+};
+
+struct zt_batch {
+  zt_batch_spec spec;
+  const zt_tokens *tokens;
+  int64_t samples;
+  int32_t eos;
+  /* Span corruption. */
+  int64_t raw;      /* tokens of a window, or at most of a document */
+  int32_t *text;    /* [raw + 1] */
+  int32_t *lengths; /* [2 * spans] */
+};
+
+/* ---- Checks ---- */
+
+static zt_status check_ids(const zt_batch_spec *spec, const zt_tokens *tokens) {
+  const zt_tokens_info *info = zt_tokens_about(tokens);
+  const char *path = zt_tokens_path(tokens);
+  if (info->vocabulary > spec->vocabulary)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: its vocabulary of %" PRId64
+                   " ids is larger than the model's %" PRId64
+                   "; use the model's tokenizer",
+                   path, info->vocabulary, spec->vocabulary);
+  if (info->eos >= 0 && spec->eos_id >= 0 && info->eos != spec->eos_id)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: ends documents with id %" PRId64 ", the model with "
+                   "%" PRId64 " (eos_token_id); write it with --eos",
+                   path, info->eos, spec->eos_id);
+  if (spec->start_id < 0)
+    return zt_fail(ZT_ERR_DATA, "the model has no decoder_start_token_id; add "
+                                "it to its config.json");
+  return ZT_OK;
+}
+
+static zt_status check_lengths(const zt_batch_spec *spec) {
+  int64_t least =
+      spec->task == ZT_TASK_SPAN_CORRUPTION ? ZT_SPAN_LEAST_SOURCE : 1;
+  if (spec->source_length < least || spec->source_length > MOST_LENGTH)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.source_length is %" PRId64 ", outside %" PRId64
+                   " .. %d",
+                   spec->source_length, least, MOST_LENGTH);
+  if (spec->target_length < 1 || spec->target_length > MOST_LENGTH)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.target_length is %" PRId64 ", outside 1 .. %d",
+                   spec->target_length, MOST_LENGTH);
+  return ZT_OK;
+}
+
+/* ---- Creation ---- */
+
+static zt_status create_spans(zt_batch *b) {
+  const zt_batch_spec *spec = &b->spec;
+  const zt_tokens_info *info = zt_tokens_about(b->tokens);
+  const char *path = zt_tokens_path(b->tokens);
+  b->raw = zt_span_raw_length(spec->source_length);
+  zt_span_lengths l = zt_span_measure(b->raw);
+  if (info->pairs)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: holds pairs, and data.task is \"span-corruption\"; "
+                   "pairs are for \"seq2seq\"",
+                   path);
+  if (spec->target_length < l.target)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.target_length is %" PRId64 ", too small for "
+                   "data.source_length %" PRId64 ": it takes %" PRId64,
+                   spec->target_length, spec->source_length, l.target);
+  if (info->sentinel < 0 || b->eos < 0)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: has no %s; write it with ztconv tokens --%s ID", path,
+                   info->sentinel < 0 ? "sentinels" : "end id",
+                   info->sentinel < 0 ? "sentinel" : "eos");
+  if (info->sentinel - (l.spans - 1) < FIRST_ORDINARY)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: data.source_length %" PRId64 " takes %" PRId64
+                   " sentinels, but the first is %" PRId64
+                   "; use a shorter one",
+                   path, spec->source_length, l.spans, info->sentinel);
+  if (l.spans > T5_SENTINELS)
+    zt_info("note: data.source_length %" PRId64 " takes %" PRId64
+            " sentinels, T5 and ByT5 know %d; ids down to %" PRId64
+            " serve as more",
+            spec->source_length, l.spans, T5_SENTINELS,
+            info->sentinel - (l.spans - 1));
+  b->samples = spec->packing ? info->tokens[0] / b->raw : info->documents;
+  if (b->samples < 1)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: %" PRId64 " tokens, one sample takes %" PRId64
+                   "; more text, a shorter data.source_length or packing = "
+                   "false",
+                   path, info->tokens[0], b->raw);
+  b->text = zt_calloc((size_t) b->raw + 1, sizeof *b->text);
+  b->lengths = zt_calloc((size_t) l.spans, 2 * sizeof *b->lengths);
+  return b->text && b->lengths ? ZT_OK : ZT_ERR_MEMORY;
+}
+
+static zt_status create_pairs(zt_batch *b) {
+  const zt_tokens_info *info = zt_tokens_about(b->tokens);
+  if (!info->pairs)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: holds no pairs, which data.task \"seq2seq\" takes; "
+                   "write it from lines with source and target",
+                   zt_tokens_path(b->tokens));
+  b->samples = info->documents;
+  return ZT_OK;
+}
+
+zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
+                          zt_batch **batch) {
+  *batch = NULL;
+  ZT_TRY(check_lengths(spec));
+  ZT_TRY(check_ids(spec, tokens));
+  zt_batch *b = zt_calloc(1, sizeof *b);
+  if (!b)
+    return ZT_ERR_MEMORY;
+  b->spec = *spec;
+  b->tokens = tokens;
+  b->eos = (int32_t) zt_tokens_about(tokens)->eos;
+  if (b->eos < 0)
+    b->eos = (int32_t) spec->eos_id;
+  /* Padding is masked: any id will do. */
+  if (b->spec.pad_id < 0)
+    b->spec.pad_id = 0;
+  zt_status status =
+      spec->task == ZT_TASK_SPAN_CORRUPTION ? create_spans(b) : create_pairs(b);
+  if (status != ZT_OK)
+    zt_batch_destroy(&b);
+  *batch = b;
+  return status;
+}
+
+void zt_batch_destroy(zt_batch **batch) {
+  zt_batch *b = *batch;
+  *batch = NULL;
+  if (!b)
+    return;
+  free(b->text);
+  free(b->lengths);
+  free(b);
+}
+
+/* ---- Samples ---- */
+
+int64_t zt_batch_samples(const zt_batch *batch) {
+  return batch->samples;
+}
+
+int64_t zt_batch_sample(const zt_batch *b, int64_t step, int64_t place) {
+  int64_t g = (step - 1) * b->spec.batch + place, n = b->samples;
+  if (!b->spec.shuffled)
+    return g % n;
+  return (int64_t) zt_permute(b->spec.seed, (uint64_t) (g / n), (uint64_t) n,
+                              (uint64_t) (g % n));
+}
+
+/* One sample on its way: rows of the micro-batch, and how far they are filled.
+ */
+typedef struct row {
+  int32_t *source, *labels;
+  int64_t sources, labelled;
+} row;
+
+static zt_status read_spans(zt_batch *b, int64_t sample, int64_t step,
+                            int64_t place, row *r) {
+  int64_t first = sample * b->raw, n = b->raw;
+  if (!b->spec.packing) {
+    ZT_TRY(zt_tokens_document(b->tokens, ZT_STREAM_TEXT, sample, &first, &n));
+    /* One more, to see whether the end id comes just behind. */
+    n = n > b->raw ? b->raw + 1 : n;
+  }
+  ZT_TRY(zt_tokens_read(b->tokens, ZT_STREAM_TEXT, first, n, b->text));
+  if (!b->spec.packing && n > 0 && b->text[n - 1] == b->eos)
+    n--;
+  n = n > b->raw ? b->raw : n;
+  zt_span_lengths l = zt_span_measure(n);
+  zt_span_draw draw = {.seed = b->spec.seed,
+                       .step = (uint32_t) step,
+                       .sample = (uint32_t) place};
+  zt_span_corrupt(&draw, b->text, n,
+                  (int32_t) zt_tokens_about(b->tokens)->sentinel, b->eos,
+                  b->lengths, r->source, r->labels);
+  r->sources = l.source;
+  r->labelled = l.target;
+  return ZT_OK;
+}
+
+/* Cut on the right.  An empty source would leave attention nothing to look at,
+ * an empty target nothing to learn: ztconv writes neither. */
+static zt_status read_side(const zt_batch *b, int64_t sample, int stream,
+                           int64_t most, int32_t *ids, int64_t *n) {
+  int64_t first;
+  ZT_TRY(zt_tokens_document(b->tokens, stream, sample, &first, n));
+  if (*n == 0)
+    return zt_fail(ZT_ERR_DATA, "%s: pair %" PRId64 " (from 0): empty %s",
+                   zt_tokens_path(b->tokens), sample,
+                   stream == ZT_STREAM_SOURCE ? "source" : "target");
+  if (*n > most)
+    *n = most;
+  return zt_tokens_read(b->tokens, stream, first, *n, ids);
+}
+
+static zt_status read_pair(const zt_batch *b, int64_t sample, row *r) {
+  ZT_TRY(read_side(b, sample, ZT_STREAM_SOURCE, b->spec.source_length,
+                   r->source, &r->sources));
+  return read_side(b, sample, ZT_STREAM_TARGET, b->spec.target_length,
+                   r->labels, &r->labelled);
+}
+
+static void pad(const zt_batch_spec *spec, const row *r, int32_t *target) {
+  int32_t pad_id = (int32_t) spec->pad_id;
+  for (int64_t i = r->sources; i < spec->source_length; i++)
+    r->source[i] = pad_id;
+  for (int64_t i = r->labelled; i < spec->target_length; i++)
+    r->labels[i] = ZT_NO_LABEL;
+  target[0] = (int32_t) spec->start_id;
+  for (int64_t i = 1; i < spec->target_length; i++)
+    target[i] = i <= r->labelled ? r->labels[i - 1] : pad_id;
+}
+
+zt_status zt_batch_fill(zt_batch *b, int64_t step, int64_t first,
+                        int64_t samples, zt_micro_batch *micro) {
+  const zt_batch_spec *spec = &b->spec;
+  micro->tokens = micro->targets = 0;
+  for (int64_t i = 0; i < samples; i++) {
+    int64_t place = first + i, sample = zt_batch_sample(b, step, place);
+    row r = {.source = micro->source + i * spec->source_length,
+             .labels = micro->labels + i * spec->target_length};
+    ZT_TRY(spec->task == ZT_TASK_SPAN_CORRUPTION
+               ? read_spans(b, sample, step, place, &r)
+               : read_pair(b, sample, &r));
+    pad(spec, &r, micro->target + i * spec->target_length);
+    micro->source_valid[i] = (int32_t) r.sources;
+    micro->tokens += r.sources + r.labelled;
+    micro->targets += r.labelled;
+  }
+  return ZT_OK;
+}

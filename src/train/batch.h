@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  From a token file to the inputs of a step.
+ *
+ *  A step takes `batch` samples; place p of step s (from 1) takes the sample
+ *  with running index g = (s - 1) * batch + p.  Sequential order: sample
+ *  g mod n of the n samples.  Shuffled: zt_permute(seed, g / n, n, g mod n), so
+ *  every epoch meets each sample once.  What a place holds depends on the file,
+ *  the specification and (s, p) alone, never on ranks or micro-batches.
+ *
+ *  Span corruption, packing: sample i is the window [i * raw, (i + 1) * raw) of
+ *  the documents one after the other, raw being the longest text whose source
+ *  fits; a short tail is dropped.
+ *  Span corruption, no packing: sample i is document i without its end id, cut
+ *  on the right at raw tokens.
+ *  Sequence to sequence: sample i is pair i; source and target are cut on the
+ *  right, end id or not, at their lengths.
+ *
+ *  All functions are Local. */
+#ifndef ZT_TRAIN_BATCH_H
+#define ZT_TRAIN_BATCH_H
+
+#include "base/settings.h"
+#include "base/status.h"
+#include "io/tokens.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ZT_NO_LABEL = -100 }; /* as Hugging Face marks it */
+
+typedef struct zt_batch_spec {
+  zt_task task;
+  int64_t source_length, target_length; /* tokens, with the end id */
+  bool packing;                         /* span corruption only */
+  bool shuffled;
+  int64_t batch; /* samples of the global batch */
+  uint64_t seed;
+  /* Of the model; -1 for an id it does not have. */
+  int64_t vocabulary, pad_id, eos_id, start_id;
+} zt_batch_spec;
+
+typedef struct zt_batch zt_batch;
+
+/** Inputs of neighbouring samples, in the caller's memory, row-major. */
+typedef struct zt_micro_batch {
+  int32_t *source;       /* [samples, source_length] padded with the pad id */
+  int32_t *source_valid; /* [samples] tokens before the padding */
+  int32_t *target;       /* [samples, target_length] decoder input: the start
+                            id, then the labels; pad id where there is none */
+  int32_t *labels;       /* [samples, target_length] or ZT_NO_LABEL */
+  int64_t tokens;        /* unpadded, of source and target (labels) */
+  int64_t targets;       /* labels */
+} zt_micro_batch;
+
+/** \param[in] tokens  must stay open
+ *  \return ZT_ERR_CONFIG for lengths that do not do, ZT_ERR_DATA for a file
+ *          that does not fit the task or the model or holds less than one
+ *          sample, ZT_ERR_MEMORY. */
+zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
+                          zt_batch **batch);
+/** Sets *batch to NULL; NULL is allowed. */
+void zt_batch_destroy(zt_batch **batch);
+
+/** Number of samples. */
+int64_t zt_batch_samples(const zt_batch *batch);
+/** Which sample stands at a place of a step (from 1). */
+int64_t zt_batch_sample(const zt_batch *batch, int64_t step, int64_t place);
+/** Places [first, first + samples) of a step.  Allocates nothing.
+ *  \param[in,out] micro  its arrays are filled
+ *  \return ZT_ERR_DATA, ZT_ERR_IO. */
+zt_status zt_batch_fill(zt_batch *batch, int64_t step, int64_t first,
+                        int64_t samples, zt_micro_batch *micro);
+
+#endif

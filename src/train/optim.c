@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/optim.h"
+
+#include "base/grid.h"
+#include "base/memory.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- Exact sums ---- */
+
+/* Two limbs of 34 bits: 2^28 numbers can be added before one overflows. */
+enum { LIMB = 34 };
+
+zt_status zt_exact_sum(zt_comm *comm, const double *values, int64_t n,
+                       double *sum) {
+  int64_t largest = INT_MIN; /* exponent; INT_MAX: not finite */
+  for (int64_t i = 0; i < n; i++) {
+    int exponent = INT_MIN;
+    if (!isfinite(values[i]))
+      exponent = INT_MAX;
+    else if (values[i] > 0)
+      frexp(values[i], &exponent);
+    if (exponent > largest)
+      largest = exponent;
+  }
+  ZT_TRY(zt_comm_all_reduce(comm, &largest, 1, ZT_MAX));
+  int64_t limbs[2] = {0, 0};
+  for (int64_t i = 0; i < n && largest != INT_MAX && largest != INT_MIN; i++) {
+    double scaled = ldexp(values[i], LIMB - (int) largest); /* <= 2^34 */
+    double high = floor(scaled);
+    limbs[0] += (int64_t) high;
+    limbs[1] += (int64_t) ldexp(scaled - high, LIMB);
+  }
+  ZT_TRY(zt_comm_all_reduce(comm, limbs, 2, ZT_SUM));
+  if (largest == INT_MAX)
+    *sum = NAN;
+  else if (largest == INT_MIN)
+    *sum = 0;
+  else
+    *sum = ldexp((double) limbs[0] + ldexp((double) limbs[1], -LIMB),
+                 (int) largest - LIMB);
+  return ZT_OK;
+}
+
+/* ---- Optimizer ---- */
+
+/* Neighbours of a rank's shard that are updated alike. */
+typedef struct run {
+  int unit;
+  int64_t at; /* in the unit's slice */
+  int64_t n;
+  bool decay;
+} run;
+
+struct zt_optim {
+  zt_zero3 *zero3;
+  zt_adamw_options options;
+  double *cells; /* [grid cells of the shard] sums of squares */
+  run *runs;
+  int n_runs;
+  size_t runs_capacity;
+};
+
+/* The part of a parameter that lies in this rank's slice, added to the runs. */
+static zt_status add_run(zt_optim *o, const zt_param *p) {
+  const zt_shard *shard = &o->zero3->shard;
+  int64_t slice = shard->slice[p->unit], first = slice * shard->rank;
+  int64_t begin = p->at - first, end = begin + p->numel;
+  begin = begin < 0 ? 0 : begin;
+  end = end > slice ? slice : end;
+  if (begin >= end)
+    return ZT_OK;
+  bool decay = p->decay || o->options.decay_all;
+  run *last = o->n_runs ? &o->runs[o->n_runs - 1] : NULL;
+  if (last && last->unit == p->unit && last->decay == decay) {
+    last->n += end - begin;
+    return ZT_OK;
+  }
+  if (!zt_grow(&o->runs, &o->runs_capacity, (size_t) o->n_runs,
+               sizeof *o->runs))
+    return ZT_ERR_MEMORY;
+  o->runs[o->n_runs++] = (run){p->unit, begin, end - begin, decay};
+  return ZT_OK;
+}
+
+zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
+                          zt_optim **optim) {
+  zt_optim *o = zt_calloc(1, sizeof *o);
+  if (!o)
+    return ZT_ERR_MEMORY;
+  *o = (zt_optim){.zero3 = zero3, .options = *options};
+  const zt_params *params = &zero3->model->params;
+  o->cells =
+      zt_calloc((size_t) (zero3->shard.numel / ZT_GRID), sizeof *o->cells);
+  zt_status status = o->cells ? ZT_OK : ZT_ERR_MEMORY;
+  for (int i = 0; i < params->count && status == ZT_OK; i++)
+    status = add_run(o, &params->list[i]);
+  if (status != ZT_OK) {
+    zt_optim_destroy(&o);
+    return status;
+  }
+  *optim = o;
+  return ZT_OK;
+}
+
+void zt_optim_destroy(zt_optim **optim) {
+  if (!*optim)
+    return;
+  free((*optim)->cells);
+  free((*optim)->runs);
+  free(*optim);
+  *optim = NULL;
+}
+
+/* First parameter of a grid cell that has a gradient which is not finite. */
+static zt_status find_bad(const zt_optim *o, int unit, int64_t cell, int *bad) {
+  const zt_zero3 *z = o->zero3;
+  const zt_params *params = &z->model->params;
+  float values[ZT_GRID];
+  ZT_TRY(zt_device_download(
+      z->dev, values, zt_zero3_sum(z, unit) + cell * ZT_GRID, sizeof values));
+  int64_t first = z->shard.slice[unit] * z->shard.rank + cell * ZT_GRID;
+  for (int64_t i = 0; i < ZT_GRID; i++)
+    if (!isfinite(values[i])) {
+      *bad = zt_params_at(params, params->units[unit].start + first + i);
+      return ZT_OK;
+    }
+  *bad = zt_params_at(params, params->units[unit].start + first);
+  return ZT_OK; /* finite, but its square is not */
+}
+
+zt_status zt_optim_norm(zt_optim *optim, int64_t targets, double *norm,
+                        int *bad) {
+  const zt_zero3 *z = optim->zero3;
+  int64_t none = z->model->params.count, first_bad = none;
+  double *cells = optim->cells;
+  for (int u = 0; u < z->shard.n_units; u++) {
+    int64_t n = z->shard.slice[u] / ZT_GRID;
+    ZT_TRY(zt_sum_squares(z->dev, n, zt_zero3_sum(z, u), cells));
+    for (int64_t c = 0; c < n && first_bad == none; c++)
+      if (!isfinite(cells[c])) {
+        int index;
+        ZT_TRY(find_bad(optim, u, c, &index));
+        first_bad = index;
+      }
+    cells += n;
+  }
+  double squares;
+  ZT_TRY(zt_exact_sum(z->comm, optim->cells, cells - optim->cells, &squares));
+  int64_t lowest = -first_bad;
+  ZT_TRY(zt_comm_all_reduce(z->comm, &lowest, 1, ZT_MAX));
+  *norm = sqrt(squares) / (double) targets;
+  *bad = -lowest == none ? -1 : (int) -lowest;
+  return ZT_OK;
+}
+
+zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
+                          double lr, int64_t t) {
+  const zt_zero3 *z = optim->zero3;
+  const zt_adamw_options *a = &optim->options;
+  double factor = 1;
+  if (a->clip > 0 && a->clip / (norm + 1e-6) < 1)
+    factor = a->clip / (norm + 1e-6);
+  ZT_TRY(zt_fault_check(ZT_FAULT_UPDATE));
+  for (int i = 0; i < optim->n_runs; i++) {
+    const run *r = &optim->runs[i];
+    int64_t at = z->shard.at[r->unit] + r->at;
+    ZT_TRY(zt_adamw_run(
+        z->dev,
+        &(zt_adamw){.n = r->n,
+                    .p = z->master + at,
+                    .m = z->exp_avg + at,
+                    .v = z->exp_avg_sq + at,
+                    .gradient = zt_zero3_sum(z, r->unit) + r->at,
+                    .scale = (float) (factor / (double) targets),
+                    .beta2 = (float) a->beta2,
+                    .eps = (float) a->eps,
+                    .rate1 = (float) (1 - a->beta1),
+                    .rate2 = (float) (1 - a->beta2),
+                    .decay = r->decay ? (float) (1 - lr * a->weight_decay) : 1,
+                    .step_size = (float) (lr / (1 - pow(a->beta1, (double) t))),
+                    .root_c2 = (float) sqrt(1 - pow(a->beta2, (double) t))}));
+  }
+  return ZT_OK;
+}

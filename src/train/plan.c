@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/plan.h"
+
+#include "comm/comm_null.h"
+#include "device/device_null.h"
+#include "io/restart.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+zt_step_options zt_step_options_of(const zt_settings *settings,
+                                   const zt_model *model) {
+  return (zt_step_options){
+      .batch = settings->train.batch,
+      .microbatch = settings->train.microbatch,
+      .seed = (uint64_t) settings->run.seed,
+      .pass = {.samples = settings->train.microbatch,
+               .source_length =
+                   model->family->encoder ? settings->data.source_length : 0,
+               .target_length = model->family->encoder
+                                    ? settings->data.target_length
+                                    : settings->data.length,
+               .dtype = settings->train.precision,
+               .training = true,
+               .recompute = settings->train.recompute,
+               .dropout = settings->train.dropout},
+      .prefetch = (int) settings->zero.prefetch,
+      .adamw = {.beta1 = settings->train.optimizer.betas[0],
+                .beta2 = settings->train.optimizer.betas[1],
+                .eps = settings->train.optimizer.eps,
+                .weight_decay = settings->train.optimizer.weight_decay,
+                .decay_all = settings->train.optimizer.decay_on == ZT_DECAY_ALL,
+                .clip = settings->train.optimizer.clip}};
+}
+
+zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
+                               const zt_model *model) {
+  return (zt_batch_spec){.task = settings->data.task,
+                         .source_length = settings->data.source_length,
+                         .target_length = settings->data.target_length,
+                         .packing = settings->data.packing,
+                         .shuffled = settings->data.order == ZT_ORDER_SHUFFLED,
+                         .batch = settings->train.batch,
+                         .seed = (uint64_t) settings->run.seed,
+                         .vocabulary = model->shape.vocabulary,
+                         .pad_id = model->shape.pad_id,
+                         .eos_id = model->shape.eos_id,
+                         .start_id = model->shape.start_id};
+}
+
+static size_t total_of(const zt_step_sizes *s) {
+  return s->zero3.state + s->zero3.units + s->zero3.staging + s->pass.fixed +
+         s->pass.saved + s->pass.work + s->pass.host + s->inputs;
+}
+
+static zt_status run_counting(const zt_model *model, zt_device *dev,
+                              zt_comm *comm, const zt_step_options *options,
+                              zt_plan *plan) {
+  zt_phases phases;
+  zt_step *step = NULL;
+  zt_step_result result;
+  zt_phases_init(&phases);
+  ZT_TRY(zt_fault_check(ZT_FAULT_PLAN));
+  ZT_TRY(zt_step_create(model, dev, comm, options, NULL, &phases, &step));
+  zt_status status = zt_step_run(step, NULL, 1, 0, 1, &result);
+  plan->sizes = zt_step_peak(step);
+  plan->micro_batches = step->micro_batches;
+  plan->rounds = step->rounds;
+  plan->idle = zt_step_idle_share(step);
+  zt_step_destroy(&step);
+  return status;
+}
+
+zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
+                       const zt_device *like, int ranks, zt_plan *plan) {
+  zt_device *dev = NULL;
+  zt_comm *comm = NULL;
+  *plan = (zt_plan){.ranks = ranks,
+                    .parameters = model->params.numel,
+                    .restart_bytes = ZT_STATES * 4 * model->params.numel,
+                    .largest_unit = zt_params_largest_unit(&model->params)};
+  zt_status status = zt_device_null_create(like, &dev);
+  if (status == ZT_OK)
+    status = zt_comm_null_create(0, ranks, &comm);
+  if (status == ZT_OK)
+    status = run_counting(model, dev, comm, options, plan);
+  if (status == ZT_OK) {
+    plan->total = total_of(&plan->sizes);
+    plan->flops = (double) dev->flops;
+    plan->gathered = comm->gathered_bytes;
+    plan->reduced = comm->reduced_bytes;
+  }
+  zt_comm_destroy(&comm);
+  zt_device_destroy(&dev);
+  return status;
+}
+
+/* ---- For people ---- */
+
+static void add_line(zt_text *text, const char *what, double bytes,
+                     const char *meaning) {
+  char human[32];
+  zt_text_add(text, "  %-12s %12s   %s\n", what, zt_human_bytes(bytes, human),
+              meaning);
+}
+
+static void format_table(const zt_plan *p, zt_text *text) {
+  const zt_step_sizes *s = &p->sizes;
+  zt_text_add(text,
+              "plan: %" PRId64 " parameters on %d rank%s, largest unit "
+              "%" PRId64 "\n"
+              "memory of each rank\n",
+              p->parameters, p->ranks, p->ranks > 1 ? "s" : "",
+              p->largest_unit);
+  add_line(text, "state", (double) s->zero3.state,
+           "master weights, moments, accumulated gradients");
+  add_line(text, "units", (double) s->zero3.units,
+           "gathered units and one unit's gradient");
+  add_line(text, "staging", (double) s->zero3.staging, "pieces in reduction");
+  add_line(text, "saved", (double) s->pass.saved, "activations until backward");
+  add_line(text, "work", (double) s->pass.work, "activations of one stage");
+  add_line(text, "fixed", (double) s->pass.fixed,
+           "inputs, tables, gradients between stages");
+  add_line(text, "host", (double) (s->pass.host + s->inputs),
+           "records, token ids of a step");
+  add_line(text, "total", (double) p->total, "");
+  zt_text_add(text,
+              "a step\n"
+              "  micro-batches %" PRId64 " in %" PRId64 " round%s",
+              p->micro_batches, p->rounds, p->rounds > 1 ? "s" : "");
+  if (p->idle > 0)
+    zt_text_add(text, ", %.0f %% of the ranks' turns idle", 100 * p->idle);
+  zt_text_add(text, "\n  %-12s %9.3f TFLOP of matrix products a rank\n",
+              "compute", p->flops * 1e-12);
+  add_line(text, "gathers", (double) p->gathered, "sent by each rank");
+  add_line(text, "reductions", (double) p->reduced, "sent by each rank");
+  add_line(text, "restart", (double) p->restart_bytes, "on disk, all ranks");
+}
+
+static void format_json(const zt_plan *p, zt_text *text) {
+  const zt_step_sizes *s = &p->sizes;
+  zt_text_add(
+      text,
+      "{\"parameters\": %" PRId64 ", \"ranks\": %d, \"largest_unit\": %" PRId64
+      ", \"bytes\": {\"state\": %zu, \"units\": %zu, \"staging\": %zu, "
+      "\"saved\": %zu, \"work\": %zu, \"fixed\": %zu, \"host\": %zu, "
+      "\"total\": %zu}, \"micro_batches\": %" PRId64 ", \"rounds\": %" PRId64
+      ", \"idle\": %.6g, \"flops\": %.17g, \"gathered_bytes\": %" PRIu64
+      ", \"reduced_bytes\": %" PRIu64 ", \"restart_bytes\": %" PRId64 "}\n",
+      p->parameters, p->ranks, p->largest_unit, s->zero3.state, s->zero3.units,
+      s->zero3.staging, s->pass.saved, s->pass.work, s->pass.fixed,
+      s->pass.host + s->inputs, p->total, p->micro_batches, p->rounds, p->idle,
+      p->flops, p->gathered, p->reduced, p->restart_bytes);
+}
+
+void zt_plan_format(const zt_plan *plan, bool json, zt_text *text) {
+  if (json)
+    format_json(plan, text);
+  else
+    format_table(plan, text);
+}
+
+zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here) {
+  FILE *f = fopen("/proc/meminfo", "r");
+  char line[128], need[32], have[32];
+  size_t kib = 0;
+  while (f && fgets(line, sizeof line, f))
+    if (sscanf(line, "MemAvailable: %zu kB", &kib) == 1)
+      break;
+  if (f)
+    fclose(f);
+  double needed = (double) plan->total * ranks_here;
+  double there = (double) kib * 1024;
+  if (kib == 0 || needed <= there)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_MEMORY,
+                 "does not fit: %d rank%s here need %s, %s are free; use more "
+                 "nodes, train.recompute = true or a smaller train.microbatch",
+                 ranks_here, ranks_here > 1 ? "s" : "",
+                 zt_human_bytes(needed, need), zt_human_bytes(there, have));
+}

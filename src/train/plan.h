@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  What a run will take, before anything of it is allocated: one step on a
+ *  device and a communicator that only count. */
+#ifndef ZT_TRAIN_PLAN_H
+#define ZT_TRAIN_PLAN_H
+
+#include "base/settings.h"
+#include "base/text.h"
+#include "train/step.h"
+
+typedef struct zt_plan {
+  int ranks;
+  int64_t parameters;
+  zt_step_sizes sizes; /* of rank 0, which has the most to do */
+  size_t total;        /* bytes of a rank: all arenas */
+  int64_t micro_batches, rounds;
+  double idle;                /* share of ranks x rounds */
+  double flops;               /* of rank 0's matrix products in a step */
+  uint64_t gathered, reduced; /* bytes rank 0 sends in a step */
+  int64_t restart_bytes;      /* of one restart, all ranks */
+  int64_t largest_unit;       /* elements */
+} zt_plan;
+
+/** The options of a step as the settings have them, for a model. */
+zt_step_options zt_step_options_of(const zt_settings *settings,
+                                   const zt_model *model);
+
+/** The samples a model takes, as the settings have them. */
+zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
+                               const zt_model *model);
+
+/** Local.
+ *  \param[in] like  the device planned for
+ *  \return ZT_ERR_MEMORY, ZT_ERR_CONFIG. */
+zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
+                       const zt_device *like, int ranks, zt_plan *plan);
+
+/** Tables for people, or one JSON object. */
+void zt_plan_format(const zt_plan *plan, bool json, zt_text *text);
+
+/** Whether `ranks_here` ranks of this plan fit into the memory of this node.
+ *  Local.  \return ZT_ERR_MEMORY naming both figures and ways out. */
+zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/state.h"
+
+#include "base/memory.h"
+#include "comm/agree.h"
+#include "io/digest.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PIECE = 1 << 20 }; /* elements on their way: 4 MiB */
+
+/* A part of a parameter that lies in this rank's slice. */
+typedef struct piece {
+  int param;
+  int64_t first; /* element of the parameter */
+  int64_t at;    /* place in the shard */
+  int64_t n;     /* at most PIECE */
+} piece;
+
+/* Calls visit() with every piece of this rank's shard, in order. */
+static zt_status each_piece(const zt_zero3 *z,
+                            zt_status (*visit)(void *context, const piece *),
+                            void *context) {
+  const zt_params *params = &z->model->params;
+  for (int i = 0; i < params->count; i++) {
+    const zt_param *p = &params->list[i];
+    int64_t slice = z->shard.slice[p->unit], begin = slice * z->shard.rank;
+    int64_t first = p->at > begin ? p->at : begin;
+    int64_t end = p->at + p->numel;
+    if (end > begin + slice)
+      end = begin + slice;
+    for (int64_t x = first; x < end; x += PIECE) {
+      piece part = {.param = i,
+                    .first = x - p->at,
+                    .at = z->shard.at[p->unit] + (x - begin),
+                    .n = end - x < PIECE ? end - x : PIECE};
+      ZT_TRY(visit(context, &part));
+    }
+  }
+  return ZT_OK;
+}
+
+static float *state_of(const zt_zero3 *z, int state) {
+  return state == ZT_MASTER    ? z->master
+         : state == ZT_EXP_AVG ? z->exp_avg
+                               : z->exp_avg_sq;
+}
+
+/* ---- Loading ---- */
+
+typedef struct loading {
+  zt_zero3 *zero3;
+  zt_source *source;   /* of parameters, or ... */
+  int *tensor_of;      /* [parameters] */
+  zt_restart *restart; /* ... of one state */
+  int state;
+  float *buffer; /* [PIECE] host */
+} loading;
+
+static zt_status load_piece(void *context, const piece *part) {
+  loading *l = context;
+  const zt_params *params = &l->zero3->model->params;
+  const zt_param *p = &params->list[part->param];
+  if (l->restart)
+    ZT_TRY(zt_restart_read(l->restart, l->state,
+                           params->units[p->unit].start + p->at + part->first,
+                           part->n, l->buffer));
+  else
+    ZT_TRY(zt_source_read(l->source, l->tensor_of[part->param], part->first,
+                          part->n, l->buffer));
+  return zt_device_upload(l->zero3->dev,
+                          state_of(l->zero3, l->state) + part->at, l->buffer,
+                          (size_t) part->n * sizeof(float));
+}
+
+zt_status zt_state_load(zt_zero3 *zero3, zt_source *source) {
+  const zt_params *params = &zero3->model->params;
+  loading l = {.zero3 = zero3,
+               .source = source,
+               .tensor_of = zt_calloc((size_t) params->count, sizeof(int)),
+               .buffer = zt_calloc(PIECE, sizeof(float))};
+  zt_status status = l.tensor_of && l.buffer ? ZT_OK : ZT_ERR_MEMORY;
+  if (status == ZT_OK)
+    status = zt_source_bind(source, params, l.tensor_of);
+  if (status == ZT_OK)
+    status = each_piece(zero3, load_piece, &l);
+  free(l.tensor_of);
+  free(l.buffer);
+  return zt_agree(zero3->comm, status);
+}
+
+zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart, bool *damaged) {
+  loading l = {.zero3 = zero3,
+               .restart = restart,
+               .buffer = zt_calloc(PIECE, sizeof(float))};
+  zt_status status = l.buffer ? ZT_OK : ZT_ERR_MEMORY;
+  for (l.state = 0; l.state < ZT_STATES && status == ZT_OK; l.state++)
+    status = each_piece(zero3, load_piece, &l);
+  free(l.buffer);
+  int64_t proven = status == ZT_ERR_DATA;
+  ZT_TRY(zt_comm_all_reduce(zero3->comm, &proven, 1, ZT_MAX));
+  *damaged = proven != 0;
+  return zt_agree(zero3->comm, status);
+}
+
+/* ---- Digest ---- */
+
+typedef struct digesting {
+  const zt_zero3 *zero3;
+  int state;
+  float *buffer; /* [PIECE] host */
+  uint64_t sum;
+} digesting;
+
+static zt_status digest_piece(void *context, const piece *part) {
+  static const char *const prefixes[] = {"parameters", "exp_avg", "exp_avg_sq"};
+  digesting *d = context;
+  const zt_param *p = &d->zero3->model->params.list[part->param];
+  uint64_t key = zt_digest_key(prefixes[d->state], p->name, p->ndim, p->dims);
+  ZT_TRY(zt_device_download(d->zero3->dev, d->buffer,
+                            state_of(d->zero3, d->state) + part->at,
+                            (size_t) part->n * sizeof *d->buffer));
+  if (part->first == 0)
+    d->sum += key;
+  d->sum += zt_digest_add(key, ZT_FP32, d->buffer, part->first, part->n);
+  return ZT_OK;
+}
+
+zt_status zt_state_digest(zt_zero3 *zero3, int64_t step, uint64_t *digest) {
+  digesting d = {.zero3 = zero3, .buffer = zt_calloc(PIECE, sizeof(float))};
+  zt_status status = d.buffer ? ZT_OK : ZT_ERR_MEMORY;
+  int states = step >= 0 ? ZT_STATES : 1;
+  for (d.state = 0; d.state < states && status == ZT_OK; d.state++)
+    status = each_piece(zero3, digest_piece, &d);
+  free(d.buffer);
+  ZT_TRY(zt_agree(zero3->comm, status));
+  ZT_TRY(zt_comm_all_reduce(zero3->comm, (int64_t *) &d.sum, 1, ZT_SUM));
+  if (step >= 0) {
+    char text[32];
+    snprintf(text, sizeof text, "step=%" PRId64, step);
+    d.sum += zt_digest_text(text);
+  }
+  *digest = d.sum;
+  return ZT_OK;
+}
+
+/* ---- Saving ---- */
+
+zt_status zt_state_read(void *zero3, int state, int64_t at, int64_t n,
+                        float *values) {
+  const zt_zero3 *z = zero3;
+  return zt_device_download(z->dev, values, state_of(z, state) + at,
+                            (size_t) n * sizeof *values);
+}

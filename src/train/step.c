@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/step.h"
+
+#include "base/memory.h"
+#include "comm/agree.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct zt_step_inside {
+  int32_t *ids; /* all inputs of this rank's micro-batches */
+  size_t ids_bytes;
+  zt_micro_batch *micro; /* [rounds] */
+  int64_t *losses;       /* [micro_batches] bits of fp64 */
+  int *visits;           /* stages, all rounds */
+} zt_step_inside;
+
+/* ---- Creation ---- */
+
+static int64_t micro_batch_of(const zt_step *step, int64_t round) {
+  return round * step->zero3->comm->size + step->zero3->comm->rank;
+}
+
+/* Ranks that have a micro-batch in this round: the first ones. */
+static int contributors(const zt_step *step, int64_t round) {
+  int64_t left = step->micro_batches - round * step->zero3->comm->size;
+  int size = step->zero3->comm->size;
+  return left < size ? (int) left : size;
+}
+
+static zt_status make_inputs(zt_step *step) {
+  zt_step_inside *in = step->inside;
+  const zt_pass_shape *p = &step->options.pass;
+  size_t source = (size_t) (p->samples * p->source_length);
+  size_t target = (size_t) (p->samples * p->target_length);
+  size_t ints = source + (size_t) p->samples + 2 * target;
+  size_t rounds = (size_t) step->rounds;
+  in->ids_bytes = rounds * ints * sizeof *in->ids;
+  in->ids = zt_calloc(rounds * ints, sizeof *in->ids);
+  in->micro = zt_calloc(rounds, sizeof *in->micro);
+  in->losses = zt_calloc((size_t) step->micro_batches, sizeof *in->losses);
+  if (!in->ids || !in->micro || !in->losses)
+    return ZT_ERR_MEMORY;
+  for (size_t i = 0; i < rounds; i++) {
+    int32_t *at = in->ids + i * ints;
+    in->micro[i] =
+        (zt_micro_batch){.source = at,
+                         .source_valid = at + source,
+                         .target = at + source + p->samples,
+                         .labels = at + source + p->samples + target};
+  }
+  return ZT_OK;
+}
+
+/* Forward through all stages and back again; the last one is visited once. */
+static zt_status make_visits(zt_step *step) {
+  int stages = step->zero3->model->n_stages, n = 2 * stages - 1;
+  int *v = zt_calloc((size_t) (n * step->rounds), sizeof *v);
+  if (!v)
+    return ZT_ERR_MEMORY;
+  for (int64_t i = 0; i < n * step->rounds; i++) {
+    int place = (int) (i % n);
+    v[i] = place < stages ? place : n - 1 - place;
+  }
+  step->inside->visits = v;
+  return ZT_OK;
+}
+
+static zt_status make(zt_step *step, const zt_model *model, zt_device *dev,
+                      zt_comm *comm, const zt_step_sizes *sizes) {
+  const zt_step_options *o = &step->options;
+  zt_zero3_options zero3 = {.training = true, .prefetch = o->prefetch};
+  ZT_TRY(zt_zero3_create(model, dev, comm, &zero3, sizes ? &sizes->zero3 : NULL,
+                         &step->zero3));
+  ZT_TRY(zt_pass_create(model, dev, &o->pass, sizes ? &sizes->pass : NULL,
+                        &step->pass));
+  ZT_TRY(zt_optim_create(step->zero3, &o->adamw, &step->optim));
+  step->micro_batches = o->batch / o->microbatch;
+  step->rounds = (step->micro_batches + comm->size - 1) / comm->size;
+  ZT_TRY(make_inputs(step));
+  return make_visits(step);
+}
+
+zt_status zt_step_create(const zt_model *model, zt_device *dev, zt_comm *comm,
+                         const zt_step_options *options,
+                         const zt_step_sizes *sizes, zt_phases *phases,
+                         zt_step **step) {
+  zt_step *s = zt_calloc(1, sizeof *s);
+  zt_step_inside *in = zt_calloc(1, sizeof *in);
+  if (!s || !in) {
+    free(s);
+    free(in);
+    return ZT_ERR_MEMORY;
+  }
+  *s = (zt_step){.options = *options, .phases = phases, .inside = in};
+  zt_status status = make(s, model, dev, comm, sizes);
+  if (status != ZT_OK) {
+    zt_step_destroy(&s);
+    return status;
+  }
+  *step = s;
+  return ZT_OK;
+}
+
+void zt_step_destroy(zt_step **step) {
+  if (!*step)
+    return;
+  zt_step_inside *in = (*step)->inside;
+  zt_optim_destroy(&(*step)->optim);
+  zt_pass_destroy(&(*step)->pass);
+  zt_zero3_destroy(&(*step)->zero3);
+  free(in->ids);
+  free(in->micro);
+  free(in->losses);
+  free(in->visits);
+  free(in);
+  free(*step);
+  *step = NULL;
+}
+
+zt_step_sizes zt_step_peak(const zt_step *step) {
+  return (zt_step_sizes){.zero3 = zt_zero3_peak(step->zero3),
+                         .pass = zt_pass_peak(step->pass),
+                         .inputs = step->inside->ids_bytes};
+}
+
+double zt_step_idle_share(const zt_step *step) {
+  double places = (double) (step->rounds * step->zero3->comm->size);
+  return 1 - (double) step->micro_batches / places;
+}
+
+/* ---- Data ---- */
+
+/* All inputs of the step at once: the last thing that can fail for reasons of
+ * one rank alone before the collectives begin. */
+static zt_status read_inputs(zt_step *step, zt_batch *batch, int64_t number) {
+  zt_comm *comm = step->zero3->comm;
+  int64_t mb = step->options.microbatch;
+  for (int64_t r = 0; r < step->rounds; r++)
+    if (comm->rank < contributors(step, r))
+      ZT_TRY(zt_batch_fill(batch, number, micro_batch_of(step, r) * mb, mb,
+                           &step->inside->micro[r]));
+  return ZT_OK;
+}
+
+static zt_status count_inputs(zt_step *step, zt_step_result *result) {
+  int64_t counts[2] = {0, 0};
+  for (int64_t r = 0; r < step->rounds; r++)
+    if (step->zero3->comm->rank < contributors(step, r)) {
+      counts[0] += step->inside->micro[r].tokens;
+      counts[1] += step->inside->micro[r].targets;
+    }
+  ZT_TRY(zt_comm_all_reduce(step->zero3->comm, counts, 2, ZT_SUM));
+  result->tokens = counts[0];
+  result->targets = counts[1];
+  return ZT_OK;
+}
+
+/* ---- Forward and backward ---- */
+
+static zt_status visit(zt_step *step, const void **params) {
+  zt_phase_start(step->phases, ZT_PHASE_GATHER);
+  zt_status status = zt_zero3_visit(step->zero3, params);
+  zt_phase_stop(step->phases, ZT_PHASE_GATHER);
+  return status;
+}
+
+static zt_status reduce(zt_step *step, int stage, int64_t round) {
+  zt_phase_start(step->phases, ZT_PHASE_REDUCE);
+  zt_status status =
+      zt_zero3_reduce(step->zero3, stage, contributors(step, round));
+  zt_phase_stop(step->phases, ZT_PHASE_REDUCE);
+  return status;
+}
+
+/* One stage of this rank's micro-batch; without one there is nothing to do. */
+static zt_status compute(zt_step *step, bool active, int stage, bool backward,
+                         const void *params) {
+  bool turn = !backward && stage == step->zero3->model->n_stages - 1;
+  zt_phase phase = backward ? ZT_PHASE_BACKWARD : ZT_PHASE_FORWARD;
+  float *gradient = NULL;
+  if (!active)
+    return ZT_OK;
+  zt_phase_start(step->phases, phase);
+  if (turn || backward)
+    ZT_TRY(zt_zero3_gradient(step->zero3, stage, &gradient));
+  zt_status status = backward
+                         ? zt_pass_backward(step->pass, stage, params, gradient)
+                         : zt_pass_forward(step->pass, stage, params, gradient);
+  zt_phase_stop(step->phases, phase);
+  return status;
+}
+
+static zt_status begin_micro_batch(zt_step *step, bool real, int64_t number,
+                                   int64_t round) {
+  const zt_micro_batch *m = &step->inside->micro[round];
+  if (!real)
+    return zt_pass_begin(step->pass, NULL);
+  int64_t first = micro_batch_of(step, round) * step->options.microbatch;
+  return zt_pass_begin(step->pass,
+                       &(zt_pass_input){.source = m->source,
+                                        .source_valid = m->source_valid,
+                                        .target = m->target,
+                                        .labels = m->labels,
+                                        .seed = step->options.seed,
+                                        .step = (uint32_t) number,
+                                        .first_sample = (uint32_t) first});
+}
+
+static zt_status run_round(zt_step *step, bool real, int64_t number,
+                           int64_t round) {
+  int last = step->zero3->model->n_stages - 1;
+  bool active = step->zero3->comm->rank < contributors(step, round);
+  const void *params;
+  if (active)
+    ZT_TRY(begin_micro_batch(step, real, number, round));
+  for (int s = 0; s <= last; s++) {
+    ZT_TRY(visit(step, &params));
+    ZT_TRY(compute(step, active, s, false, params));
+  }
+  ZT_TRY(reduce(step, last, round));
+  for (int s = last - 1; s >= 0; s--) {
+    ZT_TRY(visit(step, &params));
+    ZT_TRY(compute(step, active, s, true, params));
+    ZT_TRY(reduce(step, s, round));
+  }
+  if (active) {
+    double loss;
+    ZT_TRY(zt_pass_loss(step->pass, &loss));
+    memcpy(&step->inside->losses[micro_batch_of(step, round)], &loss,
+           sizeof loss);
+  }
+  return ZT_OK;
+}
+
+/* Each loss stands on one rank and is zero bits on the others, so the integer
+ * sum brings all of them everywhere; the fold is in order of micro-batches. */
+static zt_status fold_losses(zt_step *step, double *sum) {
+  int64_t *losses = step->inside->losses;
+  ZT_TRY(zt_comm_all_reduce(step->zero3->comm, losses,
+                            (int) step->micro_batches, ZT_SUM));
+  *sum = 0;
+  for (int64_t k = 0; k < step->micro_batches; k++) {
+    double loss;
+    memcpy(&loss, &losses[k], sizeof loss);
+    *sum += loss;
+  }
+  return ZT_OK;
+}
+
+static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
+                                      zt_step_result *result) {
+  int stages = step->zero3->model->n_stages;
+  memset(step->inside->losses, 0,
+         (size_t) step->micro_batches * sizeof *step->inside->losses);
+  ZT_TRY(zt_zero3_begin_step(step->zero3));
+  ZT_TRY(zt_zero3_plan_visits(step->zero3, step->inside->visits,
+                              (int) step->rounds * (2 * stages - 1)));
+  for (int64_t r = 0; r < step->rounds; r++)
+    ZT_TRY(run_round(step, real, number, r));
+  ZT_TRY(zt_zero3_finish(step->zero3));
+  double sum;
+  ZT_TRY(fold_losses(step, &sum));
+  result->loss = sum / (double) result->targets;
+  return ZT_OK;
+}
+
+static zt_status update(zt_step *step, double lr, int64_t t,
+                        zt_step_result *result) {
+  zt_phase_start(step->phases, ZT_PHASE_OPTIMIZER);
+  ZT_TRY(zt_optim_norm(step->optim, result->targets, &result->grad_norm,
+                       &result->bad));
+  result->finite = isfinite(result->loss) && isfinite(result->grad_norm);
+  if (result->finite)
+    ZT_TRY(zt_optim_update(step->optim, result->grad_norm, result->targets, lr,
+                           t));
+  ZT_TRY(zt_device_wait(step->zero3->dev));
+  zt_phase_stop(step->phases, ZT_PHASE_OPTIMIZER);
+  return ZT_OK;
+}
+
+zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
+                      int64_t t, zt_step_result *result) {
+  zt_comm *comm = step->zero3->comm;
+  *result = (zt_step_result){.bad = -1};
+  zt_phase_start(step->phases, ZT_PHASE_DATA);
+  zt_status status = batch ? read_inputs(step, batch, number) : ZT_OK;
+  status = zt_agree(comm, status);
+  zt_phase_stop(step->phases, ZT_PHASE_DATA);
+  ZT_TRY(status);
+  status = count_inputs(step, result);
+  if (status == ZT_OK && result->targets == 0 && batch)
+    return zt_fail(ZT_ERR_DATA, "step %ld: the batch has no target at all",
+                   (long) number);
+  if (!batch)
+    result->targets = 1;
+  if (status == ZT_OK)
+    status = forward_and_backward(step, batch != NULL, number, result);
+  if (status == ZT_OK)
+    status = update(step, lr, t, result);
+  if (status != ZT_OK)
+    zt_fatal(comm, status);
+  return ZT_OK;
+}

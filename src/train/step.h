@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  One optimizer step: the micro-batches of the global batch in rounds, one a
+ *  rank, forward and backward under ZeRO-3, then the update.
+ *
+ *  The same code on a device and a communicator that only count is the plan. */
+#ifndef ZT_TRAIN_STEP_H
+#define ZT_TRAIN_STEP_H
+
+#include "model/pass.h"
+#include "report/summary.h"
+#include "train/batch.h"
+#include "train/optim.h"
+#include "train/zero3.h"
+
+typedef struct zt_step_options {
+  int64_t batch, microbatch; /* samples */
+  uint64_t seed;
+  zt_pass_shape pass; /* samples = microbatch */
+  int prefetch;
+  zt_adamw_options adamw;
+} zt_step_options;
+
+/** Arena sizes in bytes; made by planning. */
+typedef struct zt_step_sizes {
+  zt_zero3_sizes zero3;
+  zt_pass_sizes pass;
+  size_t inputs; /* host: token ids of one step */
+} zt_step_sizes;
+
+typedef struct zt_step_result {
+  double loss;      /* mean over the targets of the global batch */
+  double grad_norm; /* of that mean, before clipping */
+  int64_t tokens, targets;
+  bool finite; /* else nothing was updated */
+  int bad;     /* first parameter with a gradient that is not finite, -1 */
+} zt_step_result;
+
+typedef struct zt_step {
+  zt_step_options options;
+  zt_zero3 *zero3;
+  zt_pass *pass;
+  zt_optim *optim;
+  zt_phases *phases; /* the caller's */
+  int64_t micro_batches, rounds;
+  struct zt_step_inside *inside;
+} zt_step;
+
+/** Local.
+ *  \param[in] sizes   what planning found; NULL on a device that only counts
+ *  \param[in] phases  must stay
+ *  \return ZT_ERR_MEMORY. */
+zt_status zt_step_create(const zt_model *model, zt_device *dev, zt_comm *comm,
+                         const zt_step_options *options,
+                         const zt_step_sizes *sizes, zt_phases *phases,
+                         zt_step **step);
+/** Local.  Sets *step to NULL; NULL is allowed. */
+void zt_step_destroy(zt_step **step);
+/** Most memory used since creation.  Local. */
+zt_step_sizes zt_step_peak(const zt_step *step);
+
+/** Run one step.
+ *  Collective.  A failure while computing ends all ranks (zt_fatal).
+ *  \param[in]  batch   NULL on a device that only counts
+ *  \param[in]  number  of the step, from 1
+ *  \param[in]  update  number of the AdamW update it will be, from 1
+ *  \return agreed: ZT_ERR_DATA, ZT_ERR_IO of the token file. */
+zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
+                      int64_t update, zt_step_result *result);
+
+/** Share of ranks x rounds without a micro-batch, 0 .. 1.  Local. */
+double zt_step_idle_share(const zt_step *step);
+
+#endif

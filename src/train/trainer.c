@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/trainer.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "comm/agree.h"
+#include "report/runstate.h"
+#include "train/schedule.h"
+#include "train/trainer_inside.h"
+#include "train/watch.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- One step ---- */
+
+static const char *bad_name(const zt_trainer *t, const zt_step_result *r) {
+  if (r->finite)
+    return NULL;
+  return r->bad >= 0 ? t->model->params.list[r->bad].name : "loss";
+}
+
+/* A step that is not finite changes nothing; too many in a row end the run. */
+static zt_status count_skips(zt_trainer *t, const zt_step_result *r) {
+  if (r->finite) {
+    t->updates++;
+    t->skips = 0;
+    return ZT_OK;
+  }
+  t->skips++;
+  if (t->root)
+    zt_warn("step %" PRId64 " is skipped: %s is not finite", t->done,
+            bad_name(t, r));
+  if (t->skips <= t->settings->train.max_skips)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DIVERGED,
+                 "diverged: %" PRId64 " steps in a row were not finite, the "
+                 "last in %.80s; lower train.optimizer.lr",
+                 t->skips, bad_name(t, r));
+}
+
+static zt_status record_step(zt_trainer *t, const zt_step_result *r, double lr,
+                             double seconds) {
+  ZT_TRY(
+      zt_metrics_train(t->metrics, &(zt_train_line){.step = t->done,
+                                                    .loss = r->loss,
+                                                    .grad_norm = r->grad_norm,
+                                                    .lr = lr,
+                                                    .tokens = r->tokens,
+                                                    .targets = r->targets,
+                                                    .bad = bad_name(t, r),
+                                                    .seconds = seconds}));
+  if (t->tensorboard)
+    zt_tensorboard_write(t->tensorboard, t->done,
+                         (zt_scalar[]){{"train/loss", r->loss},
+                                       {"train/grad_norm", r->grad_norm},
+                                       {"train/lr", lr}},
+                         3);
+  return ZT_OK;
+}
+
+static zt_status say_progress(zt_trainer *t, const zt_step_result *r,
+                              double lr) {
+  int64_t memory = (int64_t) zt_private_bytes();
+  char line[ZT_PROGRESS_SIZE];
+  if (t->done % t->settings->log.every_steps != 0 && t->done != t->first + 1 &&
+      t->done != t->settings->train.steps)
+    return ZT_OK;
+  ZT_TRY(zt_comm_all_reduce(t->comm, &memory, 1, ZT_MAX));
+  zt_progress_line p = {.step = t->done,
+                        .steps = t->settings->train.steps,
+                        .loss = r->loss,
+                        .grad_norm = r->grad_norm,
+                        .lr = lr,
+                        .memory = (size_t) memory};
+  zt_progress_take(&t->progress, zt_clock_ns(), &p);
+  zt_info("%s", zt_progress_format(&p, line));
+  return ZT_OK;
+}
+
+static zt_status run_step(zt_trainer *t) {
+  zt_step_result result;
+  double lr = zt_learning_rate(t->settings, t->done + 1);
+  int64_t began = zt_clock_ns();
+  ZT_TRY(
+      zt_step_run(t->step, t->batch, t->done + 1, lr, t->updates + 1, &result));
+  int64_t took = zt_clock_ns() - began;
+  t->done++;
+  t->train_ns += took;
+  t->tokens_done += result.tokens;
+  zt_progress_step(&t->progress, result.tokens, 0);
+  ZT_TRY(zt_agree(t->comm, record_step(t, &result, lr, 1e-9 * (double) took)));
+  ZT_TRY(count_skips(t, &result));
+  return say_progress(t, &result, lr);
+}
+
+/* ---- Saving and stopping ---- */
+
+enum { WISH_SAVE = 1, WISH_STOP = 2 };
+
+/* What rank 0's clock and anybody's signals ask for, known to all. */
+static zt_status ask(zt_trainer *t, int64_t *wish) {
+  const zt_settings *s = t->settings;
+  int64_t now = zt_clock_ns(), asked[2] = {0, 0}; /* save, stop */
+  if (s->restart.every_steps > 0 && t->done % s->restart.every_steps == 0)
+    asked[0] = 1;
+  if (t->root && s->restart.every_minutes > 0 &&
+      (double) (now - t->saved_at) >= 60e9 * s->restart.every_minutes)
+    asked[0] = 1;
+  /* Time is kept for one more step and one save. */
+  double step_ns = (double) t->train_ns / (double) (t->done - t->first);
+  double save_ns = t->saves ? (double) t->save_ns / (double) t->saves : 0;
+  if (t->root && t->request->max_hours > 0 &&
+      (double) (now - t->began) + step_ns + 2 * save_ns >=
+          3600e9 * t->request->max_hours)
+    asked[1] = 1;
+  if (zt_watch_wanted())
+    asked[1] = 1;
+  ZT_TRY(zt_comm_all_reduce(t->comm, asked, 2, ZT_MAX));
+  *wish = (asked[0] ? WISH_SAVE : 0) | (asked[1] ? WISH_STOP : 0);
+  return ZT_OK;
+}
+
+static zt_status loop(zt_trainer *t) {
+  while (t->done < t->settings->train.steps && !t->stopped) {
+    int64_t wish;
+    ZT_TRY(run_step(t));
+    ZT_TRY(ask(t, &wish));
+    t->stopped = (wish & WISH_STOP) && t->done < t->settings->train.steps;
+    if (t->stopped)
+      zt_info("asked to stop after step %" PRId64, t->done);
+    if (wish || t->done == t->settings->train.steps)
+      ZT_TRY(zt_trainer_save(t));
+  }
+  return ZT_OK;
+}
+
+/* ---- The end ---- */
+
+/* The plan is the run: what the arenas took, to the byte. */
+static void check_plan(const zt_trainer *t) {
+  zt_step_sizes used = zt_step_peak(t->step);
+  const zt_step_sizes *planned = &t->plan.sizes;
+  if (t->root)
+    zt_info("memory: arenas took %s of the planned bytes",
+            memcmp(&used, planned, sizeof used) ? "not all" : "exactly all");
+}
+
+static zt_status say_summary(zt_trainer *t) {
+  zt_summary s;
+  zt_text text = {0};
+  zt_summary_take(&t->phases, &s);
+  ZT_TRY(zt_comm_all_reduce(t->comm, s.max, (int) (sizeof s.max / 8), ZT_MAX));
+  ZT_TRY(zt_comm_all_reduce(t->comm, s.sum, (int) (sizeof s.sum / 8), ZT_SUM));
+  s.ranks = t->comm->size;
+  s.step = t->done;
+  s.steps = t->settings->train.steps;
+  s.steps_here = t->done - t->first;
+  s.train_seconds = 1e-9 * (double) t->train_ns;
+  s.tokens = t->tokens_done;
+  s.restarts = t->saves;
+  s.restart_bytes = t->saved_bytes;
+  s.restart_seconds = 1e-9 * (double) t->save_ns;
+  s.restart = t->newest[0] ? t->newest : NULL;
+  s.resume =
+      t->done < t->settings->train.steps ? t->request->resume_command : NULL;
+  zt_summary_format(&s, &text);
+  if (!text.failed)
+    zt_info("%s", text.data);
+  zt_text_free(&text);
+  return ZT_OK;
+}
+
+static zt_status write_state(zt_trainer *t, zt_run state) {
+  if (!t->root)
+    return ZT_OK;
+  return zt_runstate_write(
+      t->settings->run.dir,
+      &(zt_runstate){.state = state,
+                     .rank = -1,
+                     .step = t->done,
+                     .steps = t->settings->train.steps,
+                     .restart = t->newest[0] ? t->newest : NULL});
+}
+
+static zt_status finish(zt_trainer *t) {
+  ZT_TRY(say_summary(t));
+  check_plan(t);
+  ZT_TRY(zt_agree(
+      t->comm,
+      zt_metrics_line(
+          t->metrics, "end",
+          ZT_FIELDS(zt_field_int("step", t->done),
+                    zt_field_text("state", t->stopped ? "more" : "done")))));
+  return zt_agree(t->comm,
+                  write_state(t, t->stopped ? ZT_RUN_MORE : ZT_RUN_DONE));
+}
+
+/* ---- Failure ---- */
+
+/* For the last words of a rank that cannot wait for the others. */
+static const zt_trainer *dying;
+
+static void write_failure(const zt_trainer *t, int code, int rank,
+                          const char *message) {
+  zt_runstate_write(t->settings->run.dir,
+                    &(zt_runstate){.state = ZT_RUN_FAILED,
+                                   .code = code,
+                                   .rank = rank,
+                                   .message = message,
+                                   .step = t->done,
+                                   .steps = t->settings->train.steps,
+                                   .restart = t->newest[0] ? t->newest : NULL});
+}
+
+static void last_words(int code, const char *message) {
+  if (dying)
+    write_failure(dying, code, dying->comm->rank, message);
+}
+
+/* After an agreed failure; the message names the rank if there are several. */
+static void fail(const zt_trainer *t, zt_status status) {
+  int rank = -1;
+  char message[ZT_MESSAGE_SIZE];
+  if (!t->root)
+    return;
+  snprintf(message, sizeof message, "%s", zt_last_error());
+  sscanf(message, "rank %d:", &rank);
+  write_failure(t, zt_status_exit_code(status), rank, message);
+  zt_fail(status, "%s", message);
+}
+
+/* ---- All of it ---- */
+
+static zt_status run(zt_trainer *t) {
+  bool finished;
+  ZT_TRY(zt_trainer_start(t, &finished));
+  if (finished) {
+    zt_info("the run is finished: step %" PRId64 " of %" PRId64 " is in %s",
+            t->done, t->settings->train.steps, t->newest);
+    return zt_agree(t->comm, write_state(t, ZT_RUN_DONE));
+  }
+  ZT_TRY(zt_agree(t->comm, write_state(t, ZT_RUN_MORE)));
+  t->began = t->saved_at = zt_clock_ns();
+  zt_progress_start(&t->progress, t->began, 0);
+  ZT_TRY(loop(t));
+  return finish(t);
+}
+
+zt_status zt_train(const zt_train_request *request, zt_device *dev,
+                   zt_comm *comm) {
+  zt_trainer t = {.request = request,
+                  .settings = request->settings,
+                  .dev = dev,
+                  .comm = comm,
+                  .root = comm->rank == 0,
+                  .candidate = -1};
+  zt_phases_init(&t.phases);
+  dying = &t;
+  zt_set_last_words(last_words);
+  zt_status status = run(&t);
+  if (status != ZT_OK)
+    fail(&t, status);
+  zt_set_last_words(NULL);
+  dying = NULL;
+  zt_trainer_free(&t);
+  return status;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  A run from its first or next step to its last: loading, the loop, restarts,
+ *  reports. */
+#ifndef ZT_TRAIN_TRAINER_H
+#define ZT_TRAIN_TRAINER_H
+
+#include "base/settings.h"
+#include "comm/comm.h"
+#include "device/device.h"
+
+typedef struct zt_train_request {
+  const zt_settings *settings;
+  const char *restart;      /* "auto", "none", "require", or a path */
+  double max_hours;         /* 0: no limit */
+  const char *const *allow; /* keys that may differ from the restart's */
+  int n_allow;
+  const char *build; /* what this program is, for the restart's provenance */
+  const char *resume_command; /* how to continue, for the last lines */
+} zt_train_request;
+
+/** Collective.
+ *  \return agreed status; ZT_OK also for a stop in good order and for a run
+ *          that is finished already: STATUS.json tells them apart. */
+zt_status zt_train(const zt_train_request *request, zt_device *dev,
+                   zt_comm *comm);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Inside of the trainer, for its own files. */
+#ifndef ZT_TRAIN_TRAINER_INSIDE_H
+#define ZT_TRAIN_TRAINER_INSIDE_H
+
+#include "io/restart.h"
+#include "io/tokens.h"
+#include "report/metrics.h"
+#include "report/progress.h"
+#include "report/tensorboard.h"
+#include "train/batch.h"
+#include "train/plan.h"
+#include "train/step.h"
+#include "train/trainer.h"
+
+#include <limits.h>
+
+typedef struct zt_trainer {
+  const zt_train_request *request;
+  const zt_settings *settings;
+  zt_device *dev;
+  zt_comm *comm;
+  bool root; /* rank 0 */
+  char restart_dir[PATH_MAX];
+
+  zt_restart_list list; /* restarts that stand there, newest first */
+  int candidate;        /* the one in use, -1: none */
+  zt_source *source;    /* restart or weights file; closed after loading */
+  zt_model *model;
+  zt_tokens *tokens;
+  zt_batch *batch;
+  zt_plan plan;
+  zt_step *step;
+  zt_phases phases;
+  zt_restart_writer *writer;
+  json_t *configuration, *provenance;
+  zt_metrics *metrics; /* rank 0 alone */
+  zt_tensorboard *tensorboard;
+  zt_progress progress;
+
+  int64_t first;    /* steps done when this process began */
+  int64_t done;     /* steps done */
+  int64_t updates;  /* of AdamW done */
+  int64_t skips;    /* steps in a row without an update */
+  int64_t began;    /* ns */
+  int64_t saved_at; /* ns: end of the last save, or the start */
+  int64_t train_ns; /* in steps */
+  int64_t tokens_done;
+  int64_t saves, saved_bytes, save_ns;
+  char newest[32]; /* restart, "" : none */
+  bool stopped;    /* in good order before the last step */
+} zt_trainer;
+
+/* trainer_resume.c */
+
+/** Choose what to begin from: a restart by the request, or the weights file.
+ *  Sets source and candidate.  Collective, agreed. */
+zt_status zt_trainer_choose(zt_trainer *t);
+/** Fill the slices from the source; a restart that proves damaged is set aside
+ *  and the next older one taken.  Collective, agreed. */
+zt_status zt_trainer_load(zt_trainer *t);
+/** Compare the configuration with the restart's: what must be as stored, and
+ *  what changed.  Collective, agreed. */
+zt_status zt_trainer_compare(zt_trainer *t);
+
+/* trainer_start.c */
+
+/** Everything before the first step.  Collective, agreed.
+ *  \param[out] finished  the run has all its steps already */
+zt_status zt_trainer_start(zt_trainer *t, bool *finished);
+void zt_trainer_free(zt_trainer *t);
+
+/* trainer_save.c */
+
+/** Write a restart of the steps done.  Collective, agreed. */
+zt_status zt_trainer_save(zt_trainer *t);
+
+#endif

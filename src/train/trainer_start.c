@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/settings_json.h"
+#include "base/text.h"
+#include "comm/agree.h"
+#include "train/trainer_inside.h"
+#include "train/weights.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- The run's directory ---- */
+
+/* With all that leads to it. */
+static zt_status make_directories(const char *dir) {
+  char path[PATH_MAX];
+  ZT_TRY(zt_path(path, "%s", dir));
+  for (char *c = path + 1; *c; c++)
+    if (*c == '/') {
+      *c = '\0';
+      mkdir(path, 0777); /* the last one tells */
+      *c = '/';
+    }
+  if (mkdir(path, 0777) != 0 && errno != EEXIST)
+    return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot make the run's directory",
+                         dir);
+  return ZT_OK;
+}
+
+static zt_status open_log(zt_trainer *t) {
+  char path[PATH_MAX];
+  if (!t->root)
+    return ZT_OK;
+  ZT_TRY(make_directories(t->settings->run.dir));
+  ZT_TRY(zt_path(path, "%s/log.txt", t->settings->run.dir));
+  return zt_log_open(path);
+}
+
+/* ---- Model and data ---- */
+
+static zt_status open_data(zt_trainer *t) {
+  zt_batch_spec spec = zt_batch_spec_of(t->settings, t->model);
+  ZT_TRY(zt_tokens_open(t->settings->data.train, &t->tokens));
+  return zt_batch_create(&spec, t->tokens, &t->batch);
+}
+
+/* The plan is made before anything is allocated; arenas take what it says. */
+static zt_status allocate(zt_trainer *t) {
+  zt_step_options options = zt_step_options_of(t->settings, t->model);
+  int first, count;
+  zt_status status =
+      zt_plan_make(t->model, &options, t->dev, t->comm->size, &t->plan);
+  zt_comm_node_range(t->comm, t->comm->rank, &first, &count);
+  if (status == ZT_OK)
+    status = zt_plan_check_memory(&t->plan, count);
+  ZT_TRY(zt_agree(t->comm, status));
+  return zt_agree(t->comm,
+                  zt_step_create(t->model, t->dev, t->comm, &options,
+                                 &t->plan.sizes, &t->phases, &t->step));
+}
+
+/* ---- Records ---- */
+
+static zt_status make_provenance(zt_trainer *t) {
+  char weights[17] = "", data[17];
+  const zt_tokens_info *tokens = zt_tokens_about(t->tokens);
+  zt_restart *restart = zt_restart_of(t->source);
+  if (t->source->has_digest)
+    snprintf(weights, sizeof weights, "%016" PRIx64, t->source->digest);
+  snprintf(data, sizeof data, "%016" PRIx64, tokens->digest);
+  json_t *kept =
+      restart ? json_object_get(restart->manifest, "provenance") : NULL;
+  json_t *first = json_object_get(kept, "weights");
+  t->provenance = json_pack(
+      "{s:s, s:s, s:i, s:O*, s:s}", "build", t->request->build, "kernels",
+      t->dev->kernels, "ranks", t->comm->size, "weights", first, "data", data);
+  if (t->provenance && !first && weights[0])
+    json_object_set_new(t->provenance, "weights", json_string(weights));
+  return t->provenance ? zt_settings_to_json(t->settings, &t->configuration)
+                       : zt_fail(ZT_ERR_MEMORY, "out of memory");
+}
+
+static json_t *describe_model(const zt_trainer *t) {
+  return json_pack("{s:s, s:s, s:b, s:I}", "family", t->model->family->name,
+                   "model_type", t->model->model_type, "tied",
+                   t->model->shape.tied, "unit_limit",
+                   (json_int_t) t->model->unit_limit);
+}
+
+static zt_status create_writer(zt_trainer *t) {
+  json_t *model = describe_model(t);
+  zt_status status = zt_restart_writer_create(
+      t->restart_dir, &t->model->params, model, t->source,
+      (int) t->settings->restart.ranks_per_part, t->comm, &t->writer);
+  json_decref(model);
+  return status;
+}
+
+static zt_status open_metrics(zt_trainer *t) {
+  char path[PATH_MAX];
+  zt_restart *restart = zt_restart_of(t->source);
+  if (!t->root)
+    return ZT_OK;
+  ZT_TRY(zt_path(path, "%s/metrics.jsonl", t->settings->run.dir));
+  ZT_TRY(zt_metrics_open(path, restart ? restart->metrics_bytes : -1,
+                         &t->metrics));
+  ZT_TRY(zt_path(path, "%s/tensorboard", t->settings->run.dir));
+  if (t->settings->log.tensorboard)
+    t->tensorboard = zt_tensorboard_open(path, t->first + 1);
+  return zt_metrics_line(
+      t->metrics, "run",
+      ZT_FIELDS(
+          zt_field_text("build", t->request->build),
+          zt_field_text("kernels", t->dev->kernels),
+          zt_field_text("from", restart ? restart->path : t->source->path),
+          zt_field_int("step", t->first), zt_field_int("ranks", t->comm->size),
+          zt_field_int("parameters", t->model->params.numel),
+          zt_field_int("plan_bytes", (int64_t) t->plan.total)));
+}
+
+static void say_plan(const zt_trainer *t) {
+  char total[32];
+  const zt_plan *p = &t->plan;
+  zt_info("model: %s, %" PRId64 " parameters in %d units; %s", t->source->path,
+          t->model->params.numel, t->model->params.n_units,
+          t->model->shape.tied ? "head tied" : "own head");
+  zt_info("data: %s, %" PRId64 " samples", t->settings->data.train,
+          zt_batch_samples(t->batch));
+  zt_info("work: %d rank%s, %" PRId64 " micro-batches a step in %" PRId64
+          " round%s; %s a rank; %s",
+          p->ranks, p->ranks > 1 ? "s" : "", p->micro_batches, p->rounds,
+          p->rounds > 1 ? "s" : "", zt_human_bytes((double) p->total, total),
+          t->dev->kernels);
+  if (p->idle > 0)
+    zt_info("note: %" PRId64 " micro-batches on %d ranks leave %.0f %% of "
+            "their turns idle",
+            p->micro_batches, p->ranks, 100 * p->idle);
+}
+
+/* A resumed run that computes with other kernels goes on, with other bits. */
+static void compare_kernels(const zt_trainer *t) {
+  zt_restart *restart = zt_restart_of(t->source);
+  const char *was = json_string_value(json_object_get(
+      restart ? json_object_get(restart->manifest, "provenance") : NULL,
+      "kernels"));
+  if (was && strcmp(was, t->dev->kernels) != 0 && t->root)
+    zt_warn("the restart was made with kernels \"%s\", these are \"%s\": bits "
+            "will differ",
+            was, t->dev->kernels);
+}
+
+/* ---- Start ---- */
+
+static zt_status prepare(zt_trainer *t) {
+  ZT_TRY(zt_agree(t->comm, open_data(t)));
+  ZT_TRY(allocate(t));
+  zt_phase_start(&t->phases, ZT_PHASE_LOAD);
+  zt_status status = zt_trainer_load(t);
+  zt_phase_stop(&t->phases, ZT_PHASE_LOAD);
+  ZT_TRY(status);
+  ZT_TRY(zt_agree(t->comm, make_provenance(t)));
+  ZT_TRY(create_writer(t));
+  ZT_TRY(zt_agree(t->comm, open_metrics(t)));
+  compare_kernels(t);
+  say_plan(t);
+  return ZT_OK;
+}
+
+zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
+  *finished = false;
+  ZT_TRY(zt_path(t->restart_dir, "%s/restart", t->settings->run.dir));
+  ZT_TRY(zt_agree(t->comm, open_log(t)));
+  ZT_TRY(zt_trainer_choose(t));
+  zt_restart *restart = zt_restart_of(t->source);
+  if (restart) {
+    t->first = t->done = restart->step;
+    snprintf(t->newest, sizeof t->newest, "%s", restart->name);
+    zt_info("resuming from %s, made on %d rank%s", restart->path,
+            restart->ranks, restart->ranks > 1 ? "s" : "");
+  }
+  ZT_TRY(zt_trainer_compare(t));
+  if (restart && restart->step >= t->settings->train.steps) {
+    *finished = true;
+    return ZT_OK;
+  }
+  ZT_TRY(zt_agree(t->comm,
+                  zt_weights_model(t->source, t->settings->zero.unit_limit,
+                                   &t->model, NULL)));
+  ZT_TRY(prepare(t));
+  if (t->candidate >= 0) /* it may have fallen back */
+    snprintf(t->newest, sizeof t->newest, "%s", t->list.names[t->candidate]);
+  zt_source_close(&t->source);
+  return ZT_OK;
+}
+
+void zt_trainer_free(zt_trainer *t) {
+  zt_metrics_close(&t->metrics);
+  zt_tensorboard_close(&t->tensorboard);
+  zt_restart_writer_destroy(&t->writer);
+  zt_step_destroy(&t->step);
+  zt_batch_destroy(&t->batch);
+  zt_tokens_close(&t->tokens);
+  zt_model_destroy(&t->model);
+  zt_source_close(&t->source);
+  zt_restart_list_free(&t->list);
+  json_decref(t->configuration);
+  json_decref(t->provenance);
+}
