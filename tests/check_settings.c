@@ -13,7 +13,7 @@ static const char *another_value(const zt_setting *setting, char text[64]) {
   case ZT_SETTING_BOOL:
     return strcmp(setting->value, "true") ? "true" : "false";
   case ZT_SETTING_INT:
-    snprintf(text, 64, "%" PRId64, setting->least + 7);
+    snprintf(text, 64, "%" PRId64, setting->least + 2);
     return text;
   case ZT_SETTING_REAL:
     return "0.1";
@@ -346,7 +346,7 @@ static const struct {
     {"data.task=causal", 0, "not yet supported in this version"},
     {"data.task=seq2seq", ZT_NEED_TO_TRAIN, NULL},
     {"data.length=77", 0, "data.length is for task \"causal\" alone"},
-    {"train.eval_every=5", 0, "needs a token file in data.valid"},
+    {"train.eval_every=5", 0, "not yet supported in this version"},
     {"train.schedule.min_lr=0.1", 0, "above train.optimizer.lr"},
     {"runtime.device=cuda", 0, NULL},
 };

@@ -1,1 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
+if ZT_HAVE_CHECK
+check_PROGRAMS += tests/check_batch tests/check_span tests/check_tokenizer \
+  tests/check_tokens
+TESTS += tests/check_batch tests/check_span tests/check_tokenizer \
+  tests/check_tokens
+endif
+TESTS += tests/run_conv_tokens.sh tests/run_sentencepiece.sh
+EXTRA_DIST += tests/run_conv_tokens.sh tests/run_sentencepiece.sh \
+  tests/long_data.sh
+tests_check_batch_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_batch_LDADD = $(UNIT_LINK)
+tests_check_span_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_span_LDADD = $(UNIT_LINK)
+tests_check_tokenizer_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_tokenizer_LDADD = $(UNIT_LINK)
+tests_check_tokens_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_tokens_LDADD = $(UNIT_LINK)

@@ -114,9 +114,14 @@ static void check_train(checker *c) {
     COMPLAIN(c, "train.precision",
              "train.precision = \"bf16\" is not yet supported in this version: "
              "take \"fp32\"");
-  if (s->train.eval_every > 0 && !*s->data.valid)
+  if (s->train.eval_every > 0)
     COMPLAIN(c, "train.eval_every",
-             "train.eval_every needs a token file in data.valid");
+             "train.eval_every is not yet supported in this version: leave it "
+             "at 0");
+  if (*s->runtime.tuning)
+    COMPLAIN(c, "runtime.tuning",
+             "runtime.tuning is not yet supported in this version: leave it "
+             "empty");
   if (s->train.schedule.name == ZT_SCHEDULE_LINEAR &&
       s->train.schedule.min_lr > s->train.optimizer.lr)
     COMPLAIN(c, "train.schedule.min_lr",

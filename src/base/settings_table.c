@@ -71,7 +71,7 @@ const zt_setting zt_setting_table[] = {
      .unit = "tokens", .help = "Length of a sample; task \"causal\" only."},
     {BOOL(data.packing), .value = "true", .fixed = true,
      .help = "true: samples run on over document ends. false: one document a "
-             "sample. Task \"causal\" only."},
+             "sample. Not for task \"seq2seq\"."},
     {CHOICE(data.order, zt_order, "shuffled", "sequential"),
      .value = "shuffled", .fixed = true,
      .help = "shuffled: another order in each epoch, given by run.seed. "
@@ -140,7 +140,7 @@ const zt_setting zt_setting_table[] = {
     {INT(zero.unit_limit, 0, BIG), .value = "0", .unit = "elements",
      .help = "Most parameters gathered at once; larger units are divided. 0: "
              "whole units."},
-    {INT(zero.prefetch, 0, 64), .value = "1", .unit = "units",
+    {INT(zero.prefetch, 0, 3), .value = "1", .unit = "units",
      .help = "Units gathered ahead of the one that computes."},
 
     {INT(restart.every_steps, 0, BIG), .value = "100", .unit = "steps",
