@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tokenizer/tokenizer.h"
+
+#include "config.h"
+#include "tokenizer/bytes.h"
+#include "tokenizer/sentencepiece.h"
+
+#include <string.h>
+
+zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer) {
+  *tokenizer = NULL;
+  if (!strcmp(name, "bytes"))
+    return zt_bytes_create(tokenizer);
+#ifdef ZT_HAVE_SENTENCEPIECE
+  return zt_sentencepiece_open(name, tokenizer);
+#else
+  return zt_fail(ZT_ERR_UNAVAILABLE,
+                 "tokenizer %.100s: this build has no SentencePiece; use "
+                 "'bytes', or configure --with-sentencepiece",
+                 name);
+#endif
+}
+
+void zt_tokenizer_close(zt_tokenizer **tokenizer) {
+  if (*tokenizer)
+    (*tokenizer)->ops->destroy(*tokenizer);
+  *tokenizer = NULL;
+}
+
+zt_status zt_tokenizer_encode(zt_tokenizer *tokenizer, const char *text,
+                              size_t size, bool last, zt_id_sink sink,
+                              void *context) {
+  return tokenizer->ops->encode(tokenizer, text, size, last, sink, context);
+}
+
+zt_status zt_tokenizer_decode(zt_tokenizer *tokenizer, const int32_t *ids,
+                              size_t n, zt_text *text) {
+  ZT_TRY(tokenizer->ops->decode(tokenizer, ids, n, text));
+  return text->failed ? zt_fail(ZT_ERR_MEMORY, "out of memory for decoded text")
+                      : ZT_OK;
+}
