@@ -83,7 +83,11 @@ zt_status zt_fault_arm(int rank) {
   const char *at = strchr(wish, '@');
   int wished_rank = 0;
   armed_passages = 1;
-  if (!at || sscanf(at, "@%d:%ld", &wished_rank, &armed_passages) < 1)
+  int used = 0;
+  if (!at ||
+      sscanf(at, "@%d%n:%ld%n", &wished_rank, &used, &armed_passages, &used) <
+          1 ||
+      at[used] || armed_passages < 1)
     return zt_fail(ZT_ERR_USAGE, "ZT_FAULT=%s: expected POINT@RANK[:N]", wish);
   for (int i = 0; i < ZT_FAULT_COUNT; i++)
     if (strlen(fault_names[i]) == (size_t) (at - wish) &&

@@ -103,18 +103,29 @@ void zt_cpu_drop(const zt_drop *call, int64_t begin, int64_t end) {
 
 /* ---- Activations ---- */
 
+/* 1 / (1 + e) with e = exp_of(-x).  Zero where e stops growing: times a huge x
+ * it would not vanish. */
+static inline float sigmoid_by(float x, float e) {
+  float s = 1 / (1 + e);
+  return x < -87.3f ? 0 : s;
+}
+
 static inline float sigmoid_of(float x) {
-  return 1 / (1 + exp_of(-x));
+  return sigmoid_by(x, exp_of(-x));
+}
+
+static inline float gelu_new_inside(float x) {
+  return 1.59576912f * (x + 0.044715f * x * x * x);
 }
 
 /* 0.5 (1 + tanh(u)) = sigmoid(2 u), without cancellation. */
 static inline float gelu_new_gate(float x) {
-  return sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x));
+  return sigmoid_of(gelu_new_inside(x));
 }
 
 static inline float gelu_new_slope(float x) {
-  float s = gelu_new_gate(x);
-  return s + x * s * (1 - s) * (1.59576912f * (1 + 3 * 0.044715f * x * x));
+  float u = gelu_new_inside(x), e = exp_of(-u), s = sigmoid_by(u, e);
+  return s + x * (e * s * s) * (1.59576912f * (1 + 3 * 0.044715f * x * x));
 }
 
 static inline float gelu_gate(float x) {
@@ -126,8 +137,8 @@ static inline float gelu_slope(float x) {
 }
 
 static inline float silu_slope(float x) {
-  float s = sigmoid_of(x);
-  return s + x * s * (1 - s);
+  float e = exp_of(-x), s = sigmoid_by(x, e);
+  return s + x * (e * s * s); /* s (1 - s), without cancellation */
 }
 
 #define FOR_ROW(expression)                                                    \
@@ -141,7 +152,7 @@ static void apply(zt_activation_kind kind, const float *x, float *y,
                   int64_t n) {
   switch (kind) {
   case ZT_RELU:
-    FOR_ROW(v > 0 ? v : v * 0) /* NaN stays NaN */
+    FOR_ROW(v < 0 ? 0 : v) /* NaN stays NaN */
     break;
   case ZT_GELU:
     FOR_ROW(v * gelu_gate(v))

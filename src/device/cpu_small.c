@@ -3,13 +3,11 @@
  *
  * Small models are where long fp32 sums show: a gradient element near AdamW's
  * eps turns the last bits of a sum into a different step.  Products of fp32
- * numbers are exact in fp64, so here even contraction to FMA changes no bits,
- * and at these sizes this is as fast as a BLAS that has to pack. */
+ * numbers are exact in fp64, so in those sums even contraction to FMA changes
+ * no bits, and at these sizes this is as fast as a BLAS that has to pack. */
 #include "device/cpu_kernels.h"
 
 #include "device/cpu_vec.h"
-
-#pragma GCC optimize("fp-contract=fast")
 
 typedef double v8d __attribute__((vector_size(64)));
 
@@ -36,6 +34,9 @@ static void pack_a(const zt_gemm *call, int64_t i, int64_t m, double *packed) {
           r < m ? (double) a[(i + r) * down + p * across] : 0;
 }
 
+/* The only place where contraction is harmless. */
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast")
 static void multiply(int64_t k, const double *a, const double *b,
                      double sums[ROWS][COLUMNS]) {
   v8d low[ROWS] = {{0}}, high[ROWS] = {{0}};
@@ -53,6 +54,7 @@ static void multiply(int64_t k, const double *a, const double *b,
     memcpy(sums[r] + 8, &high[r], sizeof high[r]);
   }
 }
+#pragma GCC pop_options
 
 void zt_cpu_gemm_small(const zt_gemm *call, int64_t i0, int64_t j0, int64_t m,
                        int64_t n) {

@@ -74,7 +74,7 @@ static inline float exp_of(float x) {
   p = p * (r * r) + r + 1.0f;
   int32_t bits;
   memcpy(&bits, &p, sizeof bits);
-  bits += (int32_t) n << 23;
+  bits += (int32_t) n * (1 << 23);
   memcpy(&p, &bits, sizeof bits);
   p = x < -87.3f ? 0.0f : p;
   return x == x ? p : x;

@@ -166,13 +166,13 @@ zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input) {
   for (int i = 0; i < ZT_SLOTS; i++)
     in->flows[i].valid = false;
   ZT_TRY(zt_device_zero(in->dev, pass->loss, sizeof *pass->loss));
+  /* The rate alone decides what memory dropout takes. */
+  pass->tape.dropout.rate = s->training ? (float) s->dropout : 0;
   if (!input)
     return ZT_OK;
-  pass->tape.dropout =
-      (zt_dropout){.rate = s->training ? (float) s->dropout : 0,
-                   .key = input->seed,
-                   .step = input->step,
-                   .first_sample = input->first_sample};
+  pass->tape.dropout.key = input->seed;
+  pass->tape.dropout.step = input->step;
+  pass->tape.dropout.first_sample = input->first_sample;
   ZT_TRY(upload_ints(pass, pass->source, input->source,
                      s->samples * s->source_length));
   ZT_TRY(

@@ -51,9 +51,26 @@ static zt_status read_activation(zt_model_shape *shape, const char *path,
                  path, text);
 }
 
+static zt_status read_reals(zt_model_shape *s, json_t *config,
+                            const char *path) {
+  const struct {
+    const char *key;
+    double most, *value;
+  } reals[] = {{"layer_norm_epsilon", 1, &s->norm_eps},
+               {"dropout_rate", 1, &s->dropout},
+               {"initializer_factor", 1e6, &s->init_factor}};
+  for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+    ZT_TRY(zt_json_real(config, path, reals[i].key, false, reals[i].value));
+    if (!(*reals[i].value >= 0 && *reals[i].value <= reals[i].most))
+      return zt_fail(ZT_ERR_DATA, "%s: \"%s\" is %g, outside 0..%g", path,
+                     reals[i].key, *reals[i].value, reals[i].most);
+  }
+  return ZT_OK;
+}
+
 static zt_status t5_configure(zt_model *model, json_t *config,
                               const char *path) {
-  enum { MOST = 1 << 30 };
+  enum { MOST = 1 << 28 }; /* no size of a block overflows */
   zt_model_shape *s = &model->shape;
   *s = (zt_model_shape){.buckets = 32,
                         .max_distance = 128,
@@ -99,10 +116,10 @@ static zt_status t5_configure(zt_model *model, json_t *config,
                    "%s: relative_attention_max_distance %" PRId64
                    " must exceed half of the %" PRId64 " buckets",
                    path, s->max_distance, s->buckets);
-  ZT_TRY(zt_json_real(config, path, "layer_norm_epsilon", false, &s->norm_eps));
-  ZT_TRY(zt_json_real(config, path, "dropout_rate", false, &s->dropout));
-  ZT_TRY(
-      zt_json_real(config, path, "initializer_factor", false, &s->init_factor));
+  if (s->heads * s->head_dim > MOST)
+    return zt_fail(ZT_ERR_DATA, "%s: num_heads x d_kv is beyond %d", path,
+                   MOST);
+  ZT_TRY(read_reals(s, config, path));
   const char *projection = "relu";
   ZT_TRY(zt_json_string(config, path, "feed_forward_proj", false, &projection));
   ZT_TRY(read_activation(s, path, projection));

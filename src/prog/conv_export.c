@@ -8,6 +8,7 @@
 #include "io/digest.h"
 #include "io/format.h"
 #include "io/hfdir.h"
+#include "io/restart.h"
 #include "prog/config_dtype.h"
 #include "prog/conv.h"
 #include "prog/export_plan.h"
@@ -17,6 +18,7 @@
 #include "train/weights.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,11 +42,11 @@ typedef struct export {
   zt_model *model;
   int *tensor_of, *param_of;
   zt_export_plan plan;
-  zt_hf_output output; /* rank 0 */
-  int *fds;            /* of the shards, on rank 0 */
-  char *shard_path;    /* of the shard that is open */
-  char *stored;        /* a piece in its stored format, where that changes */
-  uint64_t digest;     /* of what was read */
+  zt_hf_output output;       /* rank 0 */
+  int *fds;                  /* of the shards, on rank 0 */
+  char shard_path[PATH_MAX]; /* of the shard that is open */
+  char *stored;    /* a piece in its stored format, where that changes */
+  uint64_t digest; /* of what was read */
 }
 export;
 
@@ -76,10 +78,8 @@ static zt_status fill(void *context, int index, int64_t at, int64_t n,
   /* Names of one tensor count once. */
   if (zt_source_root(x->source, e->id) == e->id) {
     const zt_param *p = &x->model->params.list[x->param_of[e->id]];
-    uint64_t key = zt_digest_key("parameters", p->name, p->ndim, p->dims);
-    x->digest += zt_digest_add(key, t->dtype, stored, begin, count);
-    if (begin == 0)
-      x->digest += key;
+    x->digest +=
+        zt_digest_part("parameters", p, t->dtype, stored, begin, count);
   }
   if (stored != bytes)
     convert(t->dtype, stored, e->dtype, bytes, count);
@@ -96,10 +96,8 @@ static zt_status place(void *context, int index, int *file, int64_t *offset) {
 static zt_status open_shard(void *context, int file, int *fd,
                             const char **path) {
   export *x = context;
-  free(x->shard_path);
-  x->shard_path = zt_path_join(x->directory, x->plan.shards[file].name);
-  if (!x->shard_path)
-    return ZT_ERR_MEMORY;
+  ZT_TRY(
+      zt_path(x->shard_path, "%s/%s", x->directory, x->plan.shards[file].name));
   *path = x->shard_path;
   if (x->source->comm->rank != 0)
     return zt_output_join(x->shard_path, fd);
@@ -166,7 +164,7 @@ static zt_status copy_config(export *x, int file) {
   return ZT_OK;
 }
 
-static bool changes_dtype(const export *x) {
+static bool rounds(const export *x) {
   for (int i = 0; i < x->plan.n_entries; i++) {
     const zt_safetensors_entry *e = &x->plan.entries[i];
     if (e->dtype != x->source->tensors[e->id].dtype)
@@ -187,10 +185,12 @@ static zt_status write_config_json(export *x) {
 }
 
 static zt_status write_configs(export *x) {
+  /* A restart holds fp32, whatever the model began with. */
+  bool names_other_dtype = rounds(x) || zt_restart_of(x->source);
   for (int i = 0; i < x->source->n_config; i++) {
-    bool edited =
-        !strcmp(x->source->config[i].name, ZT_CONFIG_JSON) && changes_dtype(x);
-    ZT_TRY(edited ? write_config_json(x) : copy_config(x, i));
+    bool same = strcmp(x->source->config[i].name, ZT_CONFIG_JSON) != 0 ||
+                !names_other_dtype;
+    ZT_TRY(same ? copy_config(x, i) : write_config_json(x));
   }
   return ZT_OK;
 }
@@ -260,7 +260,7 @@ static void say(const export *x, const zt_transfer_report *report) {
           zt_human_time(report->seconds, time),
           zt_human_bytes((double) report->bytes / report->seconds, rate),
           zt_human_bytes((double) report->memory, memory));
-  if (!changes_dtype(x))
+  if (!rounds(x))
     zt_info("digest %016" PRIx64, x->digest);
 }
 
@@ -310,7 +310,6 @@ zt_status zt_conv_export(zt_program *program, int argc, char **argv) {
   free(x.tensor_of);
   free(x.param_of);
   free(x.fds);
-  free(x.shard_path);
   free(x.stored);
   return status;
 }

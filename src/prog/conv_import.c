@@ -110,7 +110,7 @@ zt_status zt_conv_import(zt_program *program, int argc, char **argv) {
   }
   ZT_TRY(zt_check_operands(argc, 2, 2, "ztconv import HF_DIR OUT.h5"));
 import m = {0 };
-  ZT_TRY(zt_open_source(argv[optind], program->comm, &m.source));
+  ZT_TRY(zt_open_hf(argv[optind], program->comm, &m.source));
   zt_status status = convert(&m, argv[optind + 1], replace);
   zt_model_destroy(&m.model);
   zt_source_close(&m.source);

@@ -7,19 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-char *zt_path_join(const char *directory, const char *name) {
-  size_t size = strlen(directory) + strlen(name) + 2;
-  char *path = zt_calloc(size, 1);
-  if (path)
-    snprintf(path, size, "%s/%s", directory, name);
-  return path;
-}
 
 /* Files by which Transformers finds weights. */
 static bool is_weights(const char *name) {
@@ -73,39 +66,42 @@ zt_status zt_hf_output_add(zt_hf_output *o, const char *name, int64_t size,
                            int *fd) {
   if (!zt_grow(&o->files, &o->capacity, o->count, sizeof *o->files))
     return ZT_ERR_MEMORY;
+  char path[PATH_MAX];
+  ZT_TRY(zt_path(path, "%s/%s", o->path, name));
   zt_hf_file *file = &o->files[o->count];
-  *file = (zt_hf_file){.output.fd = -1};
-  if (!(file->path = zt_path_join(o->path, name)))
-    return ZT_ERR_MEMORY;
+  ZT_TRY(zt_output_begin(&file->output, path, o->replace));
+  snprintf(file->name, sizeof file->name, "%s", name);
   o->count++;
-  ZT_TRY(zt_output_begin(&file->output, file->path, o->replace));
   *fd = file->output.fd;
   return size ? zt_output_reserve(&file->output, size) : ZT_OK;
 }
 
+static zt_status remove_file(const zt_hf_output *o, const char *name) {
+  char path[PATH_MAX];
+  ZT_TRY(zt_path(path, "%s/%s", o->path, name));
+  if (unlink(path) != 0)
+    return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot remove", path);
+  return ZT_OK;
+}
+
 static zt_status remove_stale(zt_hf_output *o, const char *name) {
-  if (!is_ours(name))
-    return ZT_OK;
-  char *path = zt_path_join(o->path, name);
-  if (!path)
-    return ZT_ERR_MEMORY;
-  bool written = false;
+  bool stays = !is_ours(name);
   for (size_t i = 0; i < o->count; i++)
-    written = written || !strcmp(o->files[i].path, path);
-  zt_status status = ZT_OK;
-  if (!written && unlink(path) != 0)
-    status = zt_fail_errno(ZT_ERR_CREATE, "%s: cannot remove", path);
-  free(path);
-  return status;
+    stays = stays || !strcmp(o->files[i].name, name);
+  return stays ? ZT_OK : remove_file(o, name);
 }
 
 /* All in place or none, as far as files that were replaced allow it. */
 static zt_status put_in_place(zt_hf_output *o) {
   for (size_t i = 0; i < o->count; i++) {
     zt_status status = zt_output_commit(&o->files[i].output);
-    while (status != ZT_OK && !o->replace && i > 0)
-      unlink(o->files[--i].path);
-    ZT_TRY(status);
+    if (status == ZT_OK)
+      continue;
+    char message[ZT_MESSAGE_SIZE];
+    snprintf(message, sizeof message, "%s", zt_last_error());
+    while (!o->replace && i > 0)
+      remove_file(o, o->files[--i].name);
+    return zt_fail(status, "%s", message);
   }
   return ZT_OK;
 }
@@ -121,10 +117,8 @@ zt_status zt_hf_output_commit(zt_hf_output *o) {
 }
 
 void zt_hf_output_discard(zt_hf_output *o) {
-  for (size_t i = 0; i < o->count; i++) {
+  for (size_t i = 0; i < o->count; i++)
     zt_output_discard(&o->files[i].output);
-    free(o->files[i].path);
-  }
   if (o->made)
     rmdir(o->path);
   free(o->files);

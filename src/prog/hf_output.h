@@ -6,6 +6,7 @@
 #define ZT_PROG_HF_OUTPUT_H
 
 #include "base/status.h"
+#include "io/format.h"
 #include "io/output.h"
 
 #include <stdbool.h>
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 typedef struct zt_hf_file {
-  char *path;
+  char name[ZT_MOST_NAME + 1];
   zt_output output;
 } zt_hf_file;
 
@@ -39,8 +40,5 @@ zt_status zt_hf_output_add(zt_hf_output *output, const char *name, int64_t size,
 zt_status zt_hf_output_commit(zt_hf_output *output);
 /** Remove what is not committed. */
 void zt_hf_output_discard(zt_hf_output *output);
-
-/** DIRECTORY/NAME; free() it.  NULL: out of memory. */
-char *zt_path_join(const char *directory, const char *name);
 
 #endif

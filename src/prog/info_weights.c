@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "comm/agree.h"
+#include "io/restart.h"
 #include "prog/info.h"
 #include "prog/open_source.h"
 #include "train/weights.h"
@@ -66,6 +67,10 @@ static void add_head(const view *v, zt_text *out) {
   zt_text_add(out, "\n  units:      %d, the largest is %s, %s in fp32\n",
               params->n_units, largest->name,
               zt_human_bytes(4 * (double) largest->numel, size));
+  const zt_restart *restart = zt_restart_of(s);
+  if (restart)
+    zt_text_add(out, "  restart:    step %" PRId64 ", by %d rank%s\n",
+                restart->step, restart->ranks, restart->ranks == 1 ? "" : "s");
   if (s->has_digest)
     zt_text_add(out, "  digest:     %016" PRIx64 "\n", s->digest);
   zt_text_add(out, "  files:      ");
@@ -126,7 +131,10 @@ static void add_json_param(const view *v, int p, zt_text *out) {
 static void add_json(const view *v, zt_text *out) {
   const zt_source *s = v->source;
   const zt_params *params = &v->model->params;
-  zt_text_add(out, "{\"kind\": \"%s\"", s->ops->name);
+  zt_text_add(out, "{\"kind\": \"%s\"",
+              zt_restart_of(s) ? "restart"
+              : s->n_files     ? "huggingface"
+                               : "weights");
   add_string(out, "path", s->path);
   add_string(out, "version", s->version);
   add_string(out, "producer", s->producer);
@@ -134,6 +142,10 @@ static void add_json(const view *v, zt_text *out) {
   add_string(out, "model_type", v->model->model_type);
   zt_text_add(out, ", \"tied\": %s, \"elements\": %" PRId64,
               v->model->shape.tied ? "true" : "false", params->numel);
+  const zt_restart *restart = zt_restart_of(s);
+  if (restart)
+    zt_text_add(out, ", \"step\": %" PRId64 ", \"ranks\": %d", restart->step,
+                restart->ranks);
   if (s->has_digest)
     zt_text_add(out, ", \"digest\": \"%016" PRIx64 "\"", s->digest);
   zt_text_add(out, ", \"config\": [");

@@ -35,9 +35,10 @@ ztconv_SOURCES = src/prog/conv.h \
   src/prog/transfer.c src/prog/transfer.h \
   src/prog/weights_file.c src/prog/weights_file.h \
   src/prog/ztconv.c
+dist_man_MANS += src/prog/ztconv.1
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
-  src/prog/info_digest.c src/prog/info_show.c src/prog/info_status.c \
+  src/prog/info_digest.c src/prog/info_plan.c src/prog/info_show.c src/prog/info_status.c \
   src/prog/info_tokens.c src/prog/info_weights.c \
   src/prog/ztinfo.c
 ztinfo_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)

@@ -7,13 +7,17 @@
 #include "comm/agree.h"
 #include "io/checkpoint.h"
 #include "io/digest.h"
+#include "io/format.h"
 #include "io/hfdir.h"
 #include "io/pieces.h"
+#include "io/restart.h"
 #include "train/weights.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- Hugging Face directories ---- */
 
@@ -93,22 +97,48 @@ static zt_status settle(zt_source *source) {
   return ties.head < 0 ? ZT_OK : unite(source, ties.embedding, ties.head);
 }
 
-/* ---- All kinds ---- */
-
-zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source) {
-  struct stat st;
-  int directory = 0;
-  if (comm->rank == 0)
-    directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-  ZT_TRY(zt_comm_broadcast(comm, &directory, sizeof directory, 0));
-  if (!directory)
-    return zt_checkpoint_open(path, comm, source);
+zt_status zt_open_hf(const char *path, zt_comm *comm, zt_source **source) {
   ZT_TRY(zt_hfdir_open(path, comm, source));
   zt_status status = settle(*source);
   if (status != ZT_OK)
     zt_source_close(source);
   return status;
 }
+
+/* ---- All kinds ---- */
+
+enum { WEIGHTS_FILE, HF_DIRECTORY, RESTART };
+
+static int kind_of(const char *path) {
+  struct stat st;
+  if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+    return WEIGHTS_FILE;
+  char manifest[PATH_MAX];
+  bool restart = zt_path(manifest, "%s/%s", path, ZT_MANIFEST) == ZT_OK &&
+                 access(manifest, F_OK) == 0;
+  return restart ? RESTART : HF_DIRECTORY;
+}
+
+static zt_status open_restart(const char *path, zt_comm *comm,
+                              zt_source **source) {
+  zt_restart *restart;
+  ZT_TRY(zt_restart_open(path, comm, &restart, NULL));
+  zt_status status = zt_restart_source(&restart, source);
+  zt_restart_close(&restart);
+  return status;
+}
+
+zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source) {
+  int kind = comm->rank == 0 ? kind_of(path) : 0;
+  ZT_TRY(zt_comm_broadcast(comm, &kind, sizeof kind, 0));
+  if (kind == WEIGHTS_FILE)
+    return zt_checkpoint_open(path, comm, source);
+  if (kind == RESTART)
+    return open_restart(path, comm, source);
+  return zt_open_hf(path, comm, source);
+}
+
+/* ---- Digest ---- */
 
 /* This rank's share of the sum. */
 static zt_status digest_share(zt_source *source, const zt_params *params,
@@ -125,10 +155,7 @@ static zt_status digest_share(zt_source *source, const zt_params *params,
     const int64_t width = (int64_t) zt_dtype_size(dtype);
     int64_t begin = piece.at / width, count = piece.n / width;
     ZT_TRY(zt_source_read_raw(source, tensor, begin, count, buffer));
-    uint64_t key = zt_digest_key("parameters", p->name, p->ndim, p->dims);
-    *sum += zt_digest_add(key, dtype, buffer, begin, count);
-    if (begin == 0)
-      *sum += key;
+    *sum += zt_digest_part("parameters", p, dtype, buffer, begin, count);
   }
   return ZT_OK;
 }

@@ -12,12 +12,16 @@
  *  conversion holds of the model. */
 enum { ZT_BUFFER_BYTES = 4 << 20 };
 
-/** Open a weights file or a Hugging Face directory.  Of the latter, tensors
- *  that the family ignores are left out (and named on stderr), and tensors that
- *  may be tied and hold the same bytes become names of one.
+/** Open a Hugging Face directory.  Tensors that the family ignores are left out
+ *  (and named on stderr); tensors that may be tied and hold the same bytes
+ *  become names of one.
  *  Collective.
  *  \param[out] source  zt_source_close() it
  *  \return agreed status. */
+zt_status zt_open_hf(const char *path, zt_comm *comm, zt_source **source);
+
+/** Open a weights file, a restart or a Hugging Face directory.
+ *  Collective, as above. */
 zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source);
 
 /** Digest of all parameters, from their data.

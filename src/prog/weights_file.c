@@ -27,10 +27,7 @@ static zt_status fill(void *context, int index, int64_t at, int64_t n,
   const int64_t width = (int64_t) zt_dtype_size(dtype);
   int64_t begin = at / width, count = n / width;
   ZT_TRY(f->parameter(f->context, index, begin, count, bytes));
-  uint64_t key = zt_digest_key("parameters", p->name, p->ndim, p->dims);
-  w->digest += zt_digest_add(key, dtype, bytes, begin, count);
-  if (begin == 0) /* the key itself counts once */
-    w->digest += key;
+  w->digest += zt_digest_part("parameters", p, dtype, bytes, begin, count);
   return ZT_OK;
 }
 

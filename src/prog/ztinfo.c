@@ -9,6 +9,8 @@ static const char help[] =
     "  show PATH      what a file or directory holds\n"
     "  digest PATH    one number for all parameters, made from the data\n"
     "  status RUNDIR  how a run stands: exit code 0 done, 75 more, 1 failed\n"
+    "  plan RUN.cfg   memory and traffic of a run on --ranks N, without one\n"
+    "  faults         names of the fault points for ZT_FAULT (tests)\n"
     "\n"
     "  -h, --help     this text; ztinfo COMMAND --help says more\n"
     "  -V, --version  what was built, with which libraries\n";
@@ -17,6 +19,8 @@ int main(int argc, char **argv) {
   static const zt_command commands[] = {{"show", zt_info_show},
                                         {"digest", zt_info_digest},
                                         {"status", zt_info_status},
+                                        {"plan", zt_info_plan},
+                                        {"faults", zt_info_faults},
                                         {NULL, NULL}};
   zt_program program = {.name = "ztinfo", .help = help};
   zt_status status = zt_program_start(&program, argc, argv);

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# From a checkout to built programs: installs what is missing (Debian and its
+# kin: apt, with sudo if not root), then autoreconf, configure and make outside
+# the source tree.  Nothing is installed when all is there.
+#   prepare.sh BUILDDIR [CONFIGURE OPTION]...
+set -eu
+src=$(cd "$(dirname "$0")/.." && pwd)
+build=${1:?usage: prepare.sh BUILDDIR [CONFIGURE OPTION]...}
+shift
+
+programs="autoreconf automake make pkg-config mpicc mpiexec"
+modules="hdf5-mpich|hdf5-openmpi|hdf5-mpi libconfig jansson libxxhash openblas check"
+packages="autoconf automake make pkg-config gcc libc6-dev mpich libmpich-dev
+  libhdf5-mpich-dev libconfig-dev libjansson-dev libxxhash-dev libopenblas-dev
+  check"
+
+missing() {
+  for p in $programs; do
+    command -v "$p" > /dev/null || { echo "$p"; return 0; }
+  done
+  for m in $modules; do
+    found=
+    for name in $(echo "$m" | tr '|' ' '); do
+      pkg-config --exists "$name" && found=1
+    done
+    [ -n "$found" ] || { echo "$m"; return 0; }
+  done
+  return 1
+}
+
+if what=$(missing); then
+  command -v apt-get > /dev/null || {
+    echo "prepare.sh: $what is missing and this system has no apt; see the" \
+      "third paragraph of README" >&2
+    exit 69
+  }
+  echo "prepare.sh: $what is missing: installing Debian packages"
+  sudo=
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  # shellcheck disable=SC2086
+  { $sudo apt-get update -q &&
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qy \
+      --no-install-recommends $packages; } > /dev/null || {
+    echo "prepare.sh: apt cannot install: $packages" >&2
+    exit 69
+  }
+fi
+
+mkdir -p "$build"
+build=$(cd "$build" && pwd)
+log=$build/prepare.log
+run() { "$@" >> "$log" 2>&1 || { tail -n 25 "$log" >&2; echo "prepare.sh: '$*' failed; all of it: $log" >&2; exit 70; }; }
+: > "$log"
+if [ ! -x "$src/configure" ] || [ "$src/configure.ac" -nt "$src/configure" ]; then
+  run autoreconf -i "$src"
+fi
+cd "$build"
+[ -f Makefile ] && [ Makefile -nt "$src/configure" ] || run "$src/configure" "$@"
+run make -j "$(nproc)"
+echo "built in $build"

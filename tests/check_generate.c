@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Greedy generation under ZeRO-3: the reference's tokens on any number of
+ * ranks, however many prompts there are and however long. */
+#include "train/generate.h"
+
+#include "base/json.h"
+#include "comm/agree.h"
+#include "device/device_check.h"
+#include "golden.h"
+#include "io/hfdir.h"
+#include "mpi_unit.h"
+#include "numbers.h"
+#include "scratch.h"
+#include "train/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SAMPLES = 2, SOURCE = 24, NEW = 16, MOST = 11 };
+
+/* Weights of tests/golden, and what the reference makes of them. */
+typedef struct reference {
+  const char *name, *weights, *tokens;
+} reference;
+
+static const reference references[] = {
+    {"t5v10tiny", "model.safetensors", "greedy_step0"},
+    {"t5v11tiny", "model.safetensors", "greedy_step0"},
+    {"t5v11tiny", "after10.safetensors", "greedy_after10"}}; /* these end */
+
+typedef struct fixture {
+  reference r;
+  zt_device *dev;
+  zt_source *source;
+  zt_model *model;
+} fixture;
+
+static bool link_golden(const reference *r, const char *file, const char *as) {
+  char target[PATH_MAX];
+  scratch_remove(scratch_path(as));
+  return realpath(golden_path(r->name, file), target) &&
+         symlink(target, scratch_path(as)) == 0;
+}
+
+/* A model directory with those weights, for all ranks. */
+static const char *make_directory(const reference *r) {
+  ck_zt_ok(zt_comm_broadcast(comm, scratch, sizeof scratch, 0));
+  zt_status status = ZT_OK;
+  if (comm->rank == 0 && !(link_golden(r, r->weights, "model.safetensors") &&
+                           link_golden(r, "config.json", "config.json")))
+    status = zt_fail_errno(ZT_ERR_IO, "%s: cannot link", scratch);
+  ck_zt_ok(zt_agree(comm, status));
+  return scratch;
+}
+
+static fixture open_fixture(const reference *r) {
+  fixture f = {.r = *r};
+  ck_zt_ok(zt_device_cpu_create(1, &f.dev));
+  ck_zt_ok(zt_device_check(f.dev));
+  ck_zt_ok(zt_hfdir_open(make_directory(r), comm, &f.source));
+  ck_zt_ok(zt_weights_model(f.source, 0, &f.model, NULL));
+  return f;
+}
+
+static void close_fixture(fixture *f) {
+  zt_model_destroy(&f->model);
+  zt_source_close(&f->source);
+  zt_device_destroy(&f->dev);
+}
+
+/* Tokens of prompts one after the other. */
+typedef struct prompts {
+  int64_t start[MOST + 1];
+  int32_t ids[MOST * SOURCE];
+  zt_sequences list;
+} prompts;
+
+static void add_prompt(prompts *p, const int32_t *ids, int64_t n) {
+  int64_t at = p->start[p->list.count];
+  memcpy(p->ids + at, ids, (size_t) n * sizeof *ids);
+  p->start[++p->list.count] = at + n;
+  p->list.start = p->start;
+  p->list.ids = p->ids;
+}
+
+/* The reference's two prompts, by turns. */
+static void add_golden(prompts *p, const char *name, int count) {
+  golden_file io = golden_open(name, "io");
+  const int32_t *ids = golden_tensor(&io, "input_ids", NULL);
+  const int32_t *mask = golden_tensor(&io, "attention_mask", NULL);
+  for (int i = 0; i < count; i++) {
+    int sample = i % SAMPLES;
+    int64_t n = 0;
+    while (n < SOURCE && mask[sample * SOURCE + n])
+      n++;
+    add_prompt(p, ids + sample * SOURCE, n);
+  }
+  golden_close(&io);
+}
+
+static zt_sequences generate(const fixture *f, const prompts *p, int64_t batch,
+                             int64_t most, int prefetch) {
+  zt_sequences results;
+  zt_generate_spec spec = {
+      .batch = batch, .max_new_tokens = most, .prefetch = prefetch};
+  ck_zt_ok(zt_generate(f->model, f->dev, comm, f->source, &p->list, &spec,
+                       &results));
+  ck_assert_int_eq(results.count, p->list.count);
+  return results;
+}
+
+/* The reference begins with the start id and pads after the end. */
+static void compare(const fixture *f, const zt_sequences *results,
+                    int64_t most) {
+  json_t *golden;
+  ck_zt_ok(
+      zt_json_read(golden_path(f->r.name, "golden.json"), 1 << 24, &golden));
+  json_t *wanted = json_object_get(golden, f->r.tokens);
+  for (int64_t i = 0; i < results->count; i++) {
+    json_t *row = json_array_get(wanted, (size_t) (i % SAMPLES));
+    int64_t at = results->start[i], n = results->start[i + 1] - at;
+    ck_assert_int_ge(n, 1);
+    ck_assert(n == most || results->ids[at + n - 1] == f->model->shape.eos_id);
+    for (int64_t t = 0; t < n; t++)
+      ck_assert_int_eq(results->ids[at + t],
+                       json_integer_value(json_array_get(row, (size_t) t + 1)));
+  }
+  json_decref(golden);
+}
+
+static const struct {
+  int prompts;
+  int64_t batch, most;
+  int prefetch;
+} cases[] = {{2, 2, NEW, 1}, {1, 4, NEW, 0}, {7, 1, 5, 1},
+             {11, 3, 3, 3},  {2, 1, 1, 2},   {3, 8, NEW, 1}};
+
+START_TEST(greedy_tokens_are_the_references) {
+  fixture f = open_fixture(&references[_i]);
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    prompts p = {0};
+    add_golden(&p, f.r.name, cases[c].prompts);
+    zt_sequences results =
+        generate(&f, &p, cases[c].batch, cases[c].most, cases[c].prefetch);
+    compare(&f, &results, cases[c].most);
+    zt_sequences_free(&results);
+  }
+  close_fixture(&f);
+}
+END_TEST
+
+/* What stands beside a prompt in its batch does not change what it gives. */
+START_TEST(prompts_do_not_see_each_other) {
+  fixture f = open_fixture(&references[1]);
+  prompts all = {0};
+  for (int i = 0; i < MOST; i++) {
+    int32_t ids[SOURCE];
+    int n = 1 + i * 7 % SOURCE;
+    for (int t = 0; t < n; t++)
+      ids[t] = (int32_t) (3 + numbers_bits((uint64_t) i, (uint64_t) t) % 300);
+    add_prompt(&all, ids, n);
+  }
+  zt_sequences together = generate(&f, &all, 3, 6, 1);
+  for (int64_t i = 0; i < MOST; i += 3) {
+    prompts one = {0};
+    add_prompt(&one, all.ids + all.start[i], all.start[i + 1] - all.start[i]);
+    zt_sequences by_itself = generate(&f, &one, 1, 6, 1);
+    int64_t n = by_itself.start[1];
+    ck_assert_int_eq(together.start[i + 1] - together.start[i], n);
+    ck_assert_mem_eq(together.ids + together.start[i], by_itself.ids,
+                     (size_t) n * sizeof *by_itself.ids);
+    zt_sequences_free(&by_itself);
+  }
+  zt_sequences_free(&together);
+  close_fixture(&f);
+}
+END_TEST
+
+START_TEST(no_prompt_at_all) {
+  fixture f = open_fixture(&references[0]);
+  prompts none = {0};
+  zt_sequences results = generate(&f, &none, 2, NEW, 1);
+  ck_assert_int_eq(results.start[0], 0);
+  zt_sequences_free(&results);
+  zt_sequences_free(&results);
+  close_fixture(&f);
+}
+END_TEST
+
+START_TEST(wrong_prompts_are_refused) {
+  fixture f = open_fixture(&references[0]);
+  zt_generate_spec spec = {.batch = 2, .max_new_tokens = 4, .prefetch = 1};
+  const int32_t bad[] = {-1, (int32_t) f.model->shape.vocabulary, INT32_MAX};
+  zt_sequences results;
+  for (int i = 0; i < 4; i++) {
+    prompts p = {0};
+    add_golden(&p, "t5v10tiny", 2);
+    add_prompt(&p, &bad[i % 3], i < 3 ? 1 : 0); /* the last one: empty */
+    ck_zt_fails(
+        zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results),
+        ZT_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(zt_last_error(), "prompt 2"));
+  }
+  close_fixture(&f);
+}
+END_TEST
+
+static void begin(void) {
+  if (comm->rank == 0)
+    scratch_begin("check_generate");
+}
+
+static void end(void) {
+  if (comm->rank == 0)
+    scratch_end();
+}
+
+static Suite *make_suite(void) {
+  Suite *suite = suite_create("generate");
+  TCase *all = tcase_create("all");
+  tcase_set_timeout(all, 60);
+  tcase_add_unchecked_fixture(all, begin, end);
+  tcase_add_loop_test(all, greedy_tokens_are_the_references, 0,
+                      sizeof references / sizeof *references);
+  tcase_add_test(all, prompts_do_not_see_each_other);
+  tcase_add_test(all, no_prompt_at_all);
+  tcase_add_test(all, wrong_prompts_are_refused);
+  suite_add_tcase(suite, all);
+  return suite;
+}
+
+int main(int argc, char **argv) {
+  return mpi_unit_main(argc, argv, make_suite);
+}
