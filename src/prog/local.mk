@@ -23,6 +23,14 @@ dist-hook:
 bin_PROGRAMS += ztrain ztconv ztgen ztinfo
 ztrain_SOURCES = src/prog/ztrain.c
 ztrain_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
+# The man page has the keys from their table.
+man_MANS = src/prog/ztrain.1
+EXTRA_DIST += src/prog/ztrain.1.in
+CLEANFILES += src/prog/ztrain.1
+src/prog/ztrain.1: $(srcdir)/src/prog/ztrain.1.in ztrain$(EXEEXT)
+	$(AM_V_GEN)./ztrain --man-keys > $@.keys && \
+	$(SED) -e '/^@KEYS@$$/{r $@.keys' -e 'd' -e '}' \
+	  $(srcdir)/src/prog/ztrain.1.in > $@ && rm -f $@.keys
 ztgen_SOURCES = src/prog/prompts.c src/prog/prompts.h src/prog/ztgen.c
 ztgen_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztconv_SOURCES = src/prog/conv.h \
@@ -35,7 +43,7 @@ ztconv_SOURCES = src/prog/conv.h \
   src/prog/transfer.c src/prog/transfer.h \
   src/prog/weights_file.c src/prog/weights_file.h \
   src/prog/ztconv.c
-dist_man_MANS += src/prog/ztconv.1
+dist_man_MANS += src/prog/ztconv.1 src/prog/ztgen.1 src/prog/ztinfo.1
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
   src/prog/info_digest.c src/prog/info_plan.c src/prog/info_show.c src/prog/info_status.c \

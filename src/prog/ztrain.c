@@ -46,7 +46,8 @@ static const char help[] =
     "usage, 65 bad data, 66 no input, 69 device unusable, 71 does not fit, 73\n"
     "cannot create, 74 I/O error, 76 hang, 78 configuration, 79 diverged.\n";
 
-enum mode { TRAIN, PLAN, CHECK, PRINT_CONFIG, EXPLAIN, LIST_KEYS };
+/* Those from EXPLAIN on need no file. */
+enum mode { TRAIN, PLAN, CHECK, PRINT_CONFIG, EXPLAIN, LIST_KEYS, MAN_KEYS };
 
 typedef struct options {
   enum mode mode;
@@ -65,7 +66,8 @@ enum {
   OPT_CHECK,
   OPT_PRINT,
   OPT_EXPLAIN,
-  OPT_LIST
+  OPT_LIST,
+  OPT_MAN
 };
 
 static zt_status read_hours(const char *text, double *hours) {
@@ -108,6 +110,9 @@ static zt_status take_option(options *o, int option) {
   case OPT_LIST:
     o->mode = LIST_KEYS;
     return ZT_OK;
+  case OPT_MAN:
+    o->mode = MAN_KEYS;
+    return ZT_OK;
   default:
     return zt_fail(ZT_ERR_USAGE, "--help and --version stand alone");
   }
@@ -124,6 +129,7 @@ static zt_status parse(int argc, char **argv, options *o) {
       {"print-config", no_argument, NULL, OPT_PRINT},
       {"explain", required_argument, NULL, OPT_EXPLAIN},
       {"list-keys", no_argument, NULL, OPT_LIST},
+      {"man-keys", no_argument, NULL, OPT_MAN}, /* for the build */
       {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'V'},
       {NULL, 0, NULL, 0}};
@@ -138,7 +144,7 @@ static zt_status parse(int argc, char **argv, options *o) {
       break;
     ZT_TRY(take_option(o, option));
   }
-  if (o->mode == EXPLAIN || o->mode == LIST_KEYS)
+  if (o->mode >= EXPLAIN)
     return ZT_OK;
   ZT_TRY(zt_check_operands(argc, 1, 1, "ztrain RUN.cfg [OPTION]..."));
   o->path = argv[optind];
@@ -238,26 +244,39 @@ static zt_status read_settings(zt_program *program, const options *o,
   return status;
 }
 
-static zt_status run(zt_program *program, int argc, char **argv) {
-  options o;
+/* About keys alone, on standard output. */
+static zt_status say_keys(const options *o) {
+  if (o->mode == EXPLAIN)
+    return zt_settings_explain(o->explain, stdout);
+  if (o->mode == LIST_KEYS)
+    zt_settings_list_keys(stdout);
+  else
+    zt_settings_man(stdout);
+  return ZT_OK;
+}
+
+static zt_status run_file(zt_program *program, const options *o, int argc,
+                          char **argv) {
   zt_settings settings = {0};
   zt_text command = {0};
-  bool root = program->comm->rank == 0;
-  zt_status status = parse(argc, argv, &o);
-  if (status == ZT_OK && o.mode == EXPLAIN)
-    status = root ? zt_settings_explain(o.explain, stdout) : ZT_OK;
-  else if (status == ZT_OK && o.mode == LIST_KEYS && root)
-    zt_settings_list_keys(stdout);
-  status = zt_agree(program->comm, status);
-  if (status == ZT_OK && o.mode != EXPLAIN && o.mode != LIST_KEYS) {
-    describe_command(argc, argv, &command);
-    status = read_settings(program, &o, &settings);
-    if (status == ZT_OK)
-      status = run_mode(program, &o, &settings,
-                        command.data ? command.data : "ztrain");
-  }
+  describe_command(argc, argv, &command);
+  zt_status status = read_settings(program, o, &settings);
+  if (status == ZT_OK)
+    status =
+        run_mode(program, o, &settings, command.data ? command.data : "ztrain");
   zt_settings_free(&settings);
   zt_text_free(&command);
+  return status;
+}
+
+static zt_status run(zt_program *program, int argc, char **argv) {
+  options o;
+  zt_status status = parse(argc, argv, &o);
+  if (status == ZT_OK && o.mode >= EXPLAIN && program->comm->rank == 0)
+    status = say_keys(&o);
+  status = zt_agree(program->comm, status);
+  if (status == ZT_OK && o.mode < EXPLAIN)
+    status = run_file(program, &o, argc, argv);
   free(o.overrides);
   free(o.allow);
   return status;
