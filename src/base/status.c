@@ -12,6 +12,7 @@ static _Thread_local char message[ZT_MESSAGE_SIZE];
 /* Set once at start, then only counted down. */
 static int armed = -1;
 static long armed_passages;
+static bool held; /* planning */
 
 int zt_status_exit_code(zt_status status) {
   switch (status) {
@@ -101,8 +102,12 @@ zt_status zt_fault_arm(int rank) {
       "ZT_FAULT=%s: no such fault point ('ztinfo faults' lists them)", wish);
 }
 
+void zt_fault_hold(bool hold) {
+  held = hold;
+}
+
 zt_status zt_fault_check(zt_fault point) {
-  if ((int) point != armed || --armed_passages != 0)
+  if (held || (int) point != armed || --armed_passages != 0)
     return ZT_OK;
   return zt_fail(ZT_ERR_IO, "fault injected at %s (ZT_FAULT is set)",
                  fault_names[point]);

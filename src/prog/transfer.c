@@ -11,9 +11,9 @@
 #include <time.h>
 
 enum {
-  BUFFERS = 4,
+  BUFFERS = 8,
   SECONDS_BETWEEN_LINES = 10,
-  PIECES_BETWEEN_LOOKS = 16, /* at the private memory */
+  PIECES_BETWEEN_LOOKS = 64, /* at the private memory */
 };
 
 static double now(void) {

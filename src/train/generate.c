@@ -212,10 +212,12 @@ static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
   counting.comm = comm;
   if (status == ZT_OK)
     status = make_engine(&counting, dev, NULL);
+  zt_fault_hold(true);
   if (status == ZT_OK)
     status = begin_wave(&counting, 0);
   if (status == ZT_OK)
     status = run_stages(&counting, true, 0);
+  zt_fault_hold(false);
   if (status == ZT_OK)
     *planned =
         (sizes){zt_zero3_peak(counting.zero3), zt_pass_peak(counting.pass)};

@@ -62,7 +62,9 @@ static zt_status run_counting(const zt_model *model, zt_device *dev,
   zt_phases_init(&phases);
   ZT_TRY(zt_fault_check(ZT_FAULT_PLAN));
   ZT_TRY(zt_step_create(model, dev, comm, options, NULL, &phases, &step));
+  zt_fault_hold(true);
   zt_status status = zt_step_run(step, NULL, 1, 0, 1, &result);
+  zt_fault_hold(false);
   plan->sizes = zt_step_peak(step);
   plan->micro_batches = step->micro_batches;
   plan->rounds = step->rounds;

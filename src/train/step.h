@@ -64,7 +64,8 @@ zt_step_sizes zt_step_peak(const zt_step *step);
  *  \param[in]  batch   NULL on a device that only counts
  *  \param[in]  number  of the step, from 1
  *  \param[in]  update  number of the AdamW update it will be, from 1
- *  \return agreed: ZT_ERR_DATA, ZT_ERR_IO of the token file. */
+ *  \return agreed: ZT_ERR_DATA, ZT_ERR_IO of the token file; without a batch,
+ *          local: ZT_ERR_MEMORY, ZT_ERR_INTERNAL. */
 zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
                       int64_t update, zt_step_result *result);
 
