@@ -11,13 +11,18 @@ libztio_a_SOURCES = \
   io/output.c io/output.h \
   io/pieces.c io/pieces.h \
   io/restart.h \
+  io/restart_blocks.c \
+  io/restart_commit.c \
+  io/restart_create.c \
   io/restart_find.c \
   io/restart_inside.h \
   io/restart_layout.c io/restart_layout.h \
   io/restart_read.c \
+  io/restart_save.c \
   io/restart_skeleton.c io/restart_skeleton.h \
   io/restart_source.c \
-  io/restart_write.c \
+  io/restart_thread.c \
+  io/restart_writer.h \
   io/safetensors.c io/safetensors.h \
   io/source.c io/source.h \
   io/token_writer.c io/token_writer.h \

@@ -29,44 +29,81 @@ const char *zt_state_name(int state);
 
 typedef struct zt_restart_writer zt_restart_writer;
 
+/** How restarts are written. */
+typedef struct zt_restart_options {
+  int ranks_per_part; /* 0: one part a node */
+  size_t staging;     /* bytes of copies of what the run wants to change and is
+                         not yet written; enough for all: a save holds the run
+                         up for one copy */
+} zt_restart_options;
+
 /** What a save is about, the same on every rank. */
 typedef struct zt_restart_save {
   int64_t step;            /* done */
   int64_t updates;         /* of AdamW */
   int64_t epoch, position; /* of the next sample */
   int64_t metrics_bytes;
-  uint64_t digest;       /* of the state, DESIGN's --state */
-  json_t *configuration; /* resolved settings; borrowed */
+  json_t *configuration; /* resolved settings; borrowed until the end */
   json_t *provenance;    /* who wrote it, from what; borrowed */
-  /** Elements at .. at + n - 1 of this rank's padded shard.
-   *  Local.  \param[out] values  [n] host */
+  /** Elements at .. at + n - 1 of this rank's padded shard; called by the
+   *  writer's thread too.  Local.  \param[out] values  [n] host */
   zt_status (*read)(void *context, int state, int64_t at, int64_t n,
                     float *values);
   void *context;
+  /** What must be durable before the restart is, on rank 0's thread; NULL:
+   *  nothing. */
+  void (*sync)(void *context);
+  void *sync_context;
 } zt_restart_save;
 
-/** Prepare to save: decides the parts and lays out their skeletons.
+/** How a save ended. */
+typedef struct zt_restart_end {
+  bool committed; /* else it is not at its end */
+  int64_t step, bytes;
+  uint64_t digest; /* of the state, DESIGN's --state */
+  double seconds;  /* from start to commit */
+  double stall;    /* of these the run stood still on this rank */
+} zt_restart_end;
+
+/** Prepare to save: decides the parts, lays out their skeletons, starts the
+ *  writer's thread.
  *  Collective.
- *  \param[in] dir             RUN/restart, made if it is missing
- *  \param[in] model           family, model type, tie and so on, for the
- *                             manifest; keys go into it as they are; borrowed
- *  \param[in] source          whose configuration files and tensor names are
- *                             kept; not needed afterwards
- *  \param[in] ranks_per_part  0: one part a node
+ *  \param[in] dir     RUN/restart, made if it is missing
+ *  \param[in] model   family, model type, tie and so on, for the manifest;
+ *                     borrowed for this call
+ *  \param[in] source  whose configuration files and tensor names are kept; not
+ *                     needed afterwards
  *  \return agreed status. */
 zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
                                    json_t *model, zt_source *source,
-                                   int ranks_per_part, zt_comm *comm,
-                                   zt_restart_writer **writer);
-/** Local.  Sets *writer to NULL; NULL is allowed. */
+                                   const zt_restart_options *options,
+                                   zt_comm *comm, zt_restart_writer **writer);
+/** Local.  Waits for the thread.  Sets *writer to NULL; NULL is allowed. */
 void zt_restart_writer_destroy(zt_restart_writer **writer);
-/** Write one restart and return when it is committed; one of the same step is
- *  replaced.  After a failure the temporary directory is removed.
+
+/** Begin a save; it goes on beside the run.  None may be running.  One of the
+ *  same step is replaced.
+ *  Collective.  \return agreed status; after a failure nothing is left. */
+zt_status zt_restart_start(zt_restart_writer *writer,
+                           const zt_restart_save *save);
+/** To be called before the run changes elements at .. at + n - 1 of its shard,
+ *  in rising order: what is not written yet is copied or waited for.
+ *  Local. */
+zt_status zt_restart_protect(zt_restart_writer *writer, int64_t at, int64_t n);
+/** Whether a save is under way; the same on every rank.  Local. */
+bool zt_restart_running(const zt_restart_writer *writer);
+/** Whether this rank still works on it.  Local. */
+bool zt_restart_busy(zt_restart_writer *writer);
+/** Take a running save on, once no rank is busy any more.
  *  Collective.
- *  \param[out] bytes  of the restart
- *  \return agreed status. */
-zt_status zt_restart_write(zt_restart_writer *writer,
-                           const zt_restart_save *save, int64_t *bytes);
+ *  \param[in]  any_busy  zt_restart_busy() of any rank
+ *  \return agreed status; after a failure the save is over and nothing of it
+ *          is left. */
+zt_status zt_restart_advance(zt_restart_writer *writer, bool any_busy,
+                             zt_restart_end *end);
+/** Wait for the end of a running save.
+ *  Collective.  \return agreed status, as zt_restart_advance(). */
+zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end);
 
 /* ---- Reading ---- */
 

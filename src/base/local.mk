@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztbase.a
 ZT_LAYERS += libztbase.a
 libztbase_a_SOURCES = \
   src/base/arena.c src/base/arena.h \
+  src/base/clock.c src/base/clock.h \
   src/base/dtype.c src/base/dtype.h \
   src/base/grid.h \
   src/base/json.c src/base/json.h \

@@ -30,6 +30,7 @@ typedef enum zt_schedule_kind {
   ZT_SCHEDULE_LINEAR,
   ZT_SCHEDULE_CONSTANT
 } zt_schedule_kind;
+typedef enum zt_busy_rule { ZT_BUSY_WAIT, ZT_BUSY_SKIP } zt_busy_rule;
 typedef enum zt_device_choice {
   ZT_DEVICE_AUTO,
   ZT_DEVICE_CPU,
@@ -91,6 +92,8 @@ typedef struct zt_settings {
     double every_minutes; /* 0: not by time */
     int64_t keep, keep_every;
     bool async;
+    zt_busy_rule busy;
+    int64_t max_failures;
     int64_t ranks_per_part; /* 0: one part a node */
     size_t staging;         /* bytes */
   } restart;

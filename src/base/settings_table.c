@@ -157,10 +157,18 @@ const zt_setting zt_setting_table[] = {
      .help =
          "true: restarts are written while training goes on. false: training "
          "waits."},
+    {CHOICE(restart.busy, zt_busy_rule, "wait", "skip"), .value = "wait",
+     .help = "A save that is due while the last one is still being written "
+             "waits for it, or is left out."},
+    {INT(restart.max_failures, 0, BIG), .value = "3", .unit = "saves",
+     .help = "Saves in a row that may fail for want of space or by I/O errors "
+             "before the run stops with code 74."},
     {INT(restart.ranks_per_part, 0, INT32_MAX), .value = "0", .unit = "ranks",
      .help = "Ranks that write one file together. 0: those of a node."},
     {BYTES(restart.staging, 1 << 16, (int64_t) 1 << 40), .value = "64MiB",
-     .help = "Buffer between slices and files on each rank."},
+     .help = "Memory of each rank for copies of what training is about to "
+             "change and is not yet written; with room for the whole slice "
+             "a save holds training up for one copy."},
 
     {CHOICE(runtime.device, zt_device_choice, "auto", "cpu", "cuda"),
      .value = "auto", .help = "Where to compute. auto: a GPU if there is one."},

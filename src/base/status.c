@@ -9,9 +9,9 @@
 
 static _Thread_local char message[ZT_MESSAGE_SIZE];
 
-/* Set once at start, then only counted down. */
+/* Set once at start, then only counted down, by any thread. */
 static int armed = -1;
-static long armed_passages;
+static _Atomic long armed_passages;
 static bool held; /* planning */
 
 int zt_status_exit_code(zt_status status) {
@@ -83,13 +83,13 @@ zt_status zt_fault_arm(int rank) {
     return ZT_OK;
   const char *at = strchr(wish, '@');
   int wished_rank = 0;
-  armed_passages = 1;
+  long passages = 1;
   int used = 0;
   if (!at ||
-      sscanf(at, "@%d%n:%ld%n", &wished_rank, &used, &armed_passages, &used) <
-          1 ||
-      at[used] || armed_passages < 1)
+      sscanf(at, "@%d%n:%ld%n", &wished_rank, &used, &passages, &used) < 1 ||
+      at[used] || passages < 1)
     return zt_fail(ZT_ERR_USAGE, "ZT_FAULT=%s: expected POINT@RANK[:N]", wish);
+  armed_passages = passages;
   for (int i = 0; i < ZT_FAULT_COUNT; i++)
     if (strlen(fault_names[i]) == (size_t) (at - wish) &&
         !strncmp(wish, fault_names[i], (size_t) (at - wish))) {

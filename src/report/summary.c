@@ -17,12 +17,6 @@ static const char *const row_names[ZT_SUMMARY_ROWS] = {
     "total",
 };
 
-int64_t zt_clock_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void zt_phases_init(zt_phases *p) {
   *p = (zt_phases){.born = zt_clock_ns(), .running = -1};
 }

@@ -5,6 +5,7 @@
 #ifndef ZT_REPORT_SUMMARY_H
 #define ZT_REPORT_SUMMARY_H
 
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <stdint.h>
@@ -27,9 +28,6 @@ typedef enum zt_phase {
 #undef X
       ZT_PHASE_COUNT
 } zt_phase;
-
-/** Monotonic clock, ns. */
-int64_t zt_clock_ns(void);
 
 typedef struct zt_phases {
   int64_t born; /* ns */

@@ -46,6 +46,9 @@ zt_status zt_exact_sum(zt_comm *comm, const double *values, int64_t n,
 
 /* ---- Optimizer ---- */
 
+/* Elements updated at once: a restart being written follows in such pieces. */
+enum { PIECE = 64 * ZT_GRID };
+
 /* Neighbours of a rank's shard that are updated alike. */
 typedef struct run {
   int unit;
@@ -60,6 +63,8 @@ struct zt_optim {
   double *cells; /* [grid cells of the shard] sums of squares */
   run *runs;
   int n_runs;
+  zt_before_change before;
+  void *before_context;
   size_t runs_capacity;
 };
 
@@ -156,6 +161,26 @@ zt_status zt_optim_norm(zt_optim *optim, int64_t targets, double *norm,
   return ZT_OK;
 }
 
+void zt_optim_guard(zt_optim *optim, zt_before_change before, void *context) {
+  optim->before = before;
+  optim->before_context = context;
+}
+
+/* Some neighbours of one run. */
+static zt_status update_piece(zt_optim *o, const zt_adamw *alike, int64_t at,
+                              const float *gradient, int64_t n) {
+  const zt_zero3 *z = o->zero3;
+  zt_adamw call = *alike;
+  if (o->before)
+    ZT_TRY(o->before(o->before_context, at, n));
+  call.n = n;
+  call.p = z->master + at;
+  call.m = z->exp_avg + at;
+  call.v = z->exp_avg_sq + at;
+  call.gradient = gradient;
+  return zt_adamw_run(z->dev, &call);
+}
+
 zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
                           double lr, int64_t t) {
   const zt_zero3 *z = optim->zero3;
@@ -164,24 +189,21 @@ zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
   if (a->clip > 0 && a->clip / (norm + 1e-6) < 1)
     factor = a->clip / (norm + 1e-6);
   ZT_TRY(zt_fault_check(ZT_FAULT_UPDATE));
+  zt_adamw call = {.scale = (float) (factor / (double) targets),
+                   .beta2 = (float) a->beta2,
+                   .eps = (float) a->eps,
+                   .rate1 = (float) (1 - a->beta1),
+                   .rate2 = (float) (1 - a->beta2),
+                   .step_size = (float) (lr / (1 - pow(a->beta1, (double) t))),
+                   .root_c2 = (float) sqrt(1 - pow(a->beta2, (double) t))};
   for (int i = 0; i < optim->n_runs; i++) {
     const run *r = &optim->runs[i];
-    int64_t at = z->shard.at[r->unit] + r->at;
-    ZT_TRY(zt_adamw_run(
-        z->dev,
-        &(zt_adamw){.n = r->n,
-                    .p = z->master + at,
-                    .m = z->exp_avg + at,
-                    .v = z->exp_avg_sq + at,
-                    .gradient = zt_zero3_sum(z, r->unit) + r->at,
-                    .scale = (float) (factor / (double) targets),
-                    .beta2 = (float) a->beta2,
-                    .eps = (float) a->eps,
-                    .rate1 = (float) (1 - a->beta1),
-                    .rate2 = (float) (1 - a->beta2),
-                    .decay = r->decay ? (float) (1 - lr * a->weight_decay) : 1,
-                    .step_size = (float) (lr / (1 - pow(a->beta1, (double) t))),
-                    .root_c2 = (float) sqrt(1 - pow(a->beta2, (double) t))}));
+    int64_t first = z->shard.at[r->unit] + r->at;
+    const float *gradient = zt_zero3_sum(z, r->unit) + r->at;
+    call.decay = r->decay ? (float) (1 - lr * a->weight_decay) : 1;
+    for (int64_t x = 0; x < r->n; x += PIECE)
+      ZT_TRY(update_piece(optim, &call, first + x, gradient + x,
+                          r->n - x < PIECE ? r->n - x : PIECE));
   }
   return ZT_OK;
 }

@@ -23,11 +23,18 @@ typedef struct zt_adamw_options {
 
 typedef struct zt_optim zt_optim;
 
+/** Called before elements at .. at + n - 1 of the shard change, in rising
+ *  order. */
+typedef zt_status (*zt_before_change)(void *context, int64_t at, int64_t n);
+
 /** Local.  \return ZT_ERR_MEMORY. */
 zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
                           zt_optim **optim);
 /** Local.  Sets *optim to NULL; NULL is allowed. */
 void zt_optim_destroy(zt_optim **optim);
+
+/** Who is asked before the state changes; NULL: nobody.  Local. */
+void zt_optim_guard(zt_optim *optim, zt_before_change before, void *context);
 
 /** Norm of the mean gradient, before clipping.
  *  Collective.

@@ -99,42 +99,53 @@ static zt_status run_step(zt_trainer *t) {
 
 /* ---- Saving and stopping ---- */
 
-enum { WISH_SAVE = 1, WISH_STOP = 2 };
+/* Asked for after a step, by rank 0's clock or on any rank. */
+enum { ASK_SAVE, ASK_STOP, ASK_BUSY, ASKED };
 
-/* What rank 0's clock and anybody's signals ask for, known to all. */
-static zt_status ask(zt_trainer *t, int64_t *wish) {
+static bool save_is_due(const zt_trainer *t, int64_t now) {
   const zt_settings *s = t->settings;
-  int64_t now = zt_clock_ns(), asked[2] = {0, 0}; /* save, stop */
   if (s->restart.every_steps > 0 && t->done % s->restart.every_steps == 0)
-    asked[0] = 1;
-  if (t->root && s->restart.every_minutes > 0 &&
-      (double) (now - t->saved_at) >= 60e9 * s->restart.every_minutes)
-    asked[0] = 1;
-  /* Time is kept for one more step and one save. */
+    return true;
+  return t->root && s->restart.every_minutes > 0 &&
+         (double) (now - t->saved_at) >= 60e9 * s->restart.every_minutes;
+}
+
+/* Time is kept for one more step and a save twice as long as the others. */
+static bool time_is_up(const zt_trainer *t, int64_t now) {
   double step_ns = (double) t->train_ns / (double) (t->done - t->first);
   double save_ns = t->saves ? (double) t->save_ns / (double) t->saves : 0;
-  if (t->root && t->request->max_hours > 0 &&
-      (double) (now - t->began) + step_ns + 2 * save_ns >=
-          3600e9 * t->request->max_hours)
-    asked[1] = 1;
-  if (zt_watch_wanted())
-    asked[1] = 1;
-  ZT_TRY(zt_comm_all_reduce(t->comm, asked, 2, ZT_MAX));
-  *wish = (asked[0] ? WISH_SAVE : 0) | (asked[1] ? WISH_STOP : 0);
-  return ZT_OK;
+  return t->root && t->request->max_hours > 0 &&
+         (double) (now - t->began) + step_ns + 2 * save_ns >=
+             3600e9 * t->request->max_hours;
+}
+
+/* One all-reduce brings all wishes to all, and the state of a save. */
+static zt_status ask(zt_trainer *t, int64_t asked[ASKED]) {
+  int64_t now = zt_clock_ns();
+  asked[ASK_SAVE] = save_is_due(t, now);
+  asked[ASK_STOP] = time_is_up(t, now) || zt_watch_wanted();
+  asked[ASK_BUSY] = zt_restart_busy(t->writer);
+  return zt_comm_all_reduce(t->comm, asked, ASKED, ZT_MAX);
 }
 
 static zt_status loop(zt_trainer *t) {
-  while (t->done < t->settings->train.steps && !t->stopped) {
-    int64_t wish;
+  bool last = false;
+  while (!last) {
+    int64_t asked[ASKED];
     ZT_TRY(run_step(t));
-    ZT_TRY(ask(t, &wish));
-    t->stopped = (wish & WISH_STOP) && t->done < t->settings->train.steps;
-    if (t->stopped)
+    ZT_TRY(ask(t, asked));
+    ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
+    last = t->done == t->settings->train.steps;
+    if (asked[ASK_STOP] && !last) {
+      t->stopped = last = true;
       zt_info("asked to stop after step %" PRId64, t->done);
-    if (wish || t->done == t->settings->train.steps)
-      ZT_TRY(zt_trainer_save(t));
+    }
+    if (last || asked[ASK_SAVE])
+      ZT_TRY(zt_trainer_save(t, last));
   }
+  if (t->failures > 0)
+    return zt_fail(ZT_ERR_IO, "no restart of the last step %" PRId64 ": %.120s",
+                   t->done, t->failure);
   return ZT_OK;
 }
 

@@ -48,8 +48,11 @@ typedef struct zt_trainer {
   int64_t train_ns; /* in steps */
   int64_t tokens_done;
   int64_t saves, saved_bytes, save_ns;
-  char newest[32]; /* restart, "" : none */
-  bool stopped;    /* in good order before the last step */
+  int64_t saving;                /* step of the last save begun */
+  int64_t failures;              /* saves in a row */
+  char failure[ZT_MESSAGE_SIZE]; /* the last one */
+  char newest[32];               /* restart, "" : none */
+  bool stopped;                  /* in good order before the last step */
 } zt_trainer;
 
 /* trainer_resume.c */
@@ -73,7 +76,17 @@ void zt_trainer_free(zt_trainer *t);
 
 /* trainer_save.c */
 
-/** Write a restart of the steps done.  Collective, agreed. */
-zt_status zt_trainer_save(zt_trainer *t);
+/** Write a restart of the steps done.  Failures for want of space and the like
+ *  are counted and reported; only too many are returned.
+ *  Collective, agreed.
+ *  \param[in] wait  until it is committed; else it goes on beside the run */
+zt_status zt_trainer_save(zt_trainer *t, bool wait);
+/** Look after a save under way.  Collective, agreed.
+ *  \param[in] any_busy  zt_restart_busy() of any rank */
+zt_status zt_trainer_advance_save(zt_trainer *t, bool any_busy);
+/** Wait for the end of a save under way.  Collective, agreed. */
+zt_status zt_trainer_finish_save(zt_trainer *t);
+/** zt_before_change for the optimizer, with the trainer as context. */
+zt_status zt_trainer_guard(void *trainer, int64_t at, int64_t n);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Saves beside the run: start, look after, and what is said of them. */
 #include "base/log.h"
 #include "base/text.h"
 #include "train/state.h"
@@ -8,7 +9,84 @@
 #include <stdio.h>
 #include <string.h>
 
-static zt_status save(zt_trainer *t, int64_t *bytes) {
+static void sync_metrics(void *metrics) {
+  zt_metrics_sync(metrics);
+}
+
+zt_status zt_trainer_guard(void *trainer, int64_t at, int64_t n) {
+  zt_trainer *t = trainer;
+  return zt_restart_protect(t->writer, at, n);
+}
+
+/* A save that fails for want of space or by a bad disk costs the restart, not
+ * the run; too many in a row end it, in good order. */
+static zt_status count_failure(zt_trainer *t, zt_status status) {
+  if (status != ZT_ERR_IO && status != ZT_ERR_CREATE)
+    return status;
+  char *message = t->failure;
+  snprintf(message, sizeof t->failure, "%s", zt_last_error());
+  t->failures++;
+  if (t->root) {
+    zt_warn("no restart of step %" PRId64 ": %s", t->saving, message);
+    zt_metrics_line(t->metrics, "event",
+                    ZT_FIELDS(zt_field_text("event", "save failed"),
+                              zt_field_int("step", t->saving),
+                              zt_field_text("message", message)));
+  }
+  if (t->failures <= t->settings->restart.max_failures)
+    return ZT_OK;
+  return zt_fail(status == ZT_ERR_CREATE ? ZT_ERR_IO : status,
+                 "%" PRId64 " saves in a row failed, the last: %.120s",
+                 t->failures, message);
+}
+
+/* What is said and done when a save is committed. */
+static void count_success(zt_trainer *t, const zt_restart_end *end) {
+  char size[32], rate[32];
+  snprintf(t->newest, sizeof t->newest, "step-%09" PRId64, end->step);
+  t->failures = 0;
+  t->saves++;
+  t->saved_bytes += end->bytes;
+  t->save_ns += (int64_t) (1e9 * end->seconds);
+  if (!t->root)
+    return;
+  zt_info("restart %s: %s in %.2f s (%s/s), training held up %.3f s", t->newest,
+          zt_human_bytes((double) end->bytes, size), end->seconds,
+          zt_human_bytes((double) end->bytes / end->seconds, rate), end->stall);
+  zt_metrics_line(t->metrics, "restart",
+                  ZT_FIELDS(zt_field_int("step", end->step),
+                            zt_field_text("name", t->newest),
+                            zt_field_int("bytes", end->bytes),
+                            zt_field_real("seconds", end->seconds),
+                            zt_field_real("stall", end->stall)));
+  zt_restart_clean(t->restart_dir, t->settings->restart.keep,
+                   t->settings->restart.keep_every);
+}
+
+static zt_status end_save(zt_trainer *t, zt_status status,
+                          const zt_restart_end *end) {
+  if (status != ZT_OK)
+    return count_failure(t, status);
+  if (end->committed)
+    count_success(t, end);
+  return ZT_OK;
+}
+
+zt_status zt_trainer_advance_save(zt_trainer *t, bool any_busy) {
+  zt_restart_end end;
+  zt_status status = zt_restart_advance(t->writer, any_busy, &end);
+  return end_save(t, status, &end);
+}
+
+zt_status zt_trainer_finish_save(zt_trainer *t) {
+  zt_restart_end end = {0};
+  zt_phase_start(&t->phases, ZT_PHASE_RESTART);
+  zt_status status = zt_restart_finish(t->writer, &end);
+  zt_phase_stop(&t->phases, ZT_PHASE_RESTART);
+  return end_save(t, status, &end);
+}
+
+static zt_status start_save(zt_trainer *t) {
   int64_t samples = zt_batch_samples(t->batch);
   int64_t used = t->done * t->settings->train.batch;
   zt_restart_save what = {.step = t->done,
@@ -19,41 +97,29 @@ static zt_status save(zt_trainer *t, int64_t *bytes) {
                           .configuration = t->configuration,
                           .provenance = t->provenance,
                           .read = zt_state_read,
-                          .context = t->step->zero3};
-  zt_metrics_sync(t->metrics);
-  ZT_TRY(zt_state_digest(t->step->zero3, t->done, &what.digest));
-  return zt_restart_write(t->writer, &what, bytes);
-}
-
-/* What is said of a save that is committed. */
-static void report(zt_trainer *t, int64_t bytes, double seconds) {
-  char size[32], rate[32];
-  zt_info("restart %s: %s in %.2f s (%s/s)", t->newest,
-          zt_human_bytes((double) bytes, size), seconds,
-          zt_human_bytes((double) bytes / seconds, rate));
-  zt_metrics_line(t->metrics, "restart",
-                  ZT_FIELDS(zt_field_int("step", t->done),
-                            zt_field_text("name", t->newest),
-                            zt_field_int("bytes", bytes),
-                            zt_field_real("seconds", seconds)));
-}
-
-zt_status zt_trainer_save(zt_trainer *t) {
-  int64_t bytes = 0, began = zt_clock_ns();
-  zt_phase_start(&t->phases, ZT_PHASE_RESTART);
-  zt_status status = save(t, &bytes);
-  zt_phase_stop(&t->phases, ZT_PHASE_RESTART);
+                          .context = t->step->zero3,
+                          .sync = t->metrics ? sync_metrics : NULL,
+                          .sync_context = t->metrics};
+  t->saving = t->done;
   t->saved_at = zt_clock_ns();
-  if (status != ZT_OK)
-    return status;
-  snprintf(t->newest, sizeof t->newest, "step-%09" PRId64, t->done);
-  t->saves++;
-  t->saved_bytes += bytes;
-  t->save_ns += t->saved_at - began;
-  if (t->root) {
-    report(t, bytes, 1e-9 * (double) (t->saved_at - began));
-    zt_restart_clean(t->restart_dir, t->settings->restart.keep,
-                     t->settings->restart.keep_every);
+  zt_phase_start(&t->phases, ZT_PHASE_RESTART);
+  zt_status status = zt_restart_start(t->writer, &what);
+  zt_phase_stop(&t->phases, ZT_PHASE_RESTART);
+  return status == ZT_OK ? ZT_OK : count_failure(t, status);
+}
+
+zt_status zt_trainer_save(zt_trainer *t, bool wait) {
+  bool running = zt_restart_running(t->writer);
+  if (running && !wait && t->settings->restart.busy == ZT_BUSY_SKIP) {
+    zt_info("no restart of step %" PRId64 ": that of step %" PRId64
+            " is still being written",
+            t->done, t->saving);
+    return ZT_OK;
   }
+  if (running)
+    ZT_TRY(zt_trainer_finish_save(t));
+  ZT_TRY(start_save(t));
+  if (wait || !t->settings->restart.async)
+    return zt_trainer_finish_save(t);
   return ZT_OK;
 }

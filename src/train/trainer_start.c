@@ -96,8 +96,13 @@ static zt_status create_writer(zt_trainer *t) {
   json_t *model = describe_model(t);
   zt_status status = zt_restart_writer_create(
       t->restart_dir, &t->model->params, model, t->source,
-      (int) t->settings->restart.ranks_per_part, t->comm, &t->writer);
+      &(zt_restart_options){.ranks_per_part =
+                                (int) t->settings->restart.ranks_per_part,
+                            .staging = t->settings->restart.staging},
+      t->comm, &t->writer);
   json_decref(model);
+  if (status == ZT_OK)
+    zt_optim_guard(t->step->optim, zt_trainer_guard, t);
   return status;
 }
 

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/clock.h"
+#include "base/memory.h"
+#include "io/restart_writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- Creation ---- */
+
+static zt_status add_block(zt_restart_writer *w, size_t *capacity,
+                           zt_block block) {
+  if (!zt_grow(&w->blocks, capacity, (size_t) w->n_blocks, sizeof *w->blocks))
+    return ZT_ERR_MEMORY;
+  w->blocks[w->n_blocks++] = block;
+  return ZT_OK;
+}
+
+/* In the order of the shard, which is that of the optimizer. */
+static zt_status cut(zt_restart_writer *w, const int64_t *part_start) {
+  const zt_part *part = &w->parts[w->mine];
+  size_t capacity = 0;
+  for (int u = 0; u < w->params->n_units; u++) {
+    int64_t begin, end, first, last;
+    zt_shard_range(w->unit_numel[u], w->comm->size, w->comm->rank, 1, &begin,
+                   &end);
+    zt_shard_range(w->unit_numel[u], w->comm->size, part->first, part->ranks,
+                   &first, &last);
+    int64_t cells = zt_grid_cells(end - begin);
+    int64_t cell = part_start[u] + (begin - first) / ZT_GRID;
+    for (int64_t c = 0; c < cells; c += ZT_BLOCK_CELLS) {
+      int64_t n = cells - c < ZT_BLOCK_CELLS ? cells - c : ZT_BLOCK_CELLS;
+      ZT_TRY(add_block(w, &capacity,
+                       (zt_block){.unit = u,
+                                  .at = w->shard.at[u] + c * ZT_GRID,
+                                  .cell = cell + c,
+                                  .cells = n,
+                                  .sums = w->cells,
+                                  .state = ZT_BLOCK_TAKEN}));
+      w->cells += n;
+    }
+  }
+  return ZT_OK;
+}
+
+/* Untouched pages cost nothing: slots that are never used take no memory. */
+static zt_status map(size_t bytes, char **p) {
+  void *got = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *p = got == MAP_FAILED ? NULL : got;
+  return *p ? ZT_OK
+            : zt_fail_errno(ZT_ERR_MEMORY,
+                            "no memory for %zu bytes of restart.staging",
+                            bytes);
+}
+
+zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
+  const zt_part *part = &w->parts[w->mine];
+  int64_t *start = zt_calloc((size_t) w->params->n_units + 1, sizeof *start);
+  if (!start)
+    return ZT_ERR_MEMORY;
+  zt_part_cells(w->unit_numel, w->params->n_units, w->comm->size, part->first,
+                part->ranks, start);
+  zt_status status = cut(w, start);
+  free(start);
+  ZT_TRY(status);
+  size_t slots = staging / ZT_BLOCK_BYTES;
+  w->n_slots = slots < (size_t) w->n_blocks ? (int) slots : w->n_blocks;
+  w->free_slots = zt_calloc((size_t) w->n_slots, sizeof *w->free_slots);
+  for (int s = 0; s < ZT_STATES; s++) {
+    w->sums[s] = zt_calloc((size_t) w->cells, sizeof *w->sums[s]);
+    if (!w->sums[s])
+      return ZT_ERR_MEMORY;
+  }
+  if (!w->free_slots)
+    return ZT_ERR_MEMORY;
+  ZT_TRY(map(ZT_BLOCK_BYTES, &w->buffer));
+  return map((size_t) w->n_slots * ZT_BLOCK_BYTES, &w->slots);
+}
+
+void zt_blocks_destroy(zt_restart_writer *w) {
+  size_t slots = (size_t) w->n_slots * ZT_BLOCK_BYTES;
+  if (w->buffer)
+    munmap(w->buffer, ZT_BLOCK_BYTES);
+  if (w->slots)
+    munmap(w->slots, slots ? slots : 1);
+  for (int s = 0; s < ZT_STATES; s++)
+    free(w->sums[s]);
+  free(w->free_slots);
+  free(w->blocks);
+}
+
+/* ---- Copies ---- */
+
+/* All states of a block, one after the other. */
+static zt_status copy_block(const zt_restart_writer *w, const zt_block *b,
+                            char *to) {
+  size_t bytes = (size_t) b->cells * ZT_CELL_BYTES;
+  for (int s = 0; s < ZT_STATES; s++)
+    ZT_TRY(w->save.read(w->save.context, s, b->at, b->cells * ZT_GRID,
+                        (float *) (void *) (to + (size_t) s * bytes)));
+  return ZT_OK;
+}
+
+static char *slot_of(const zt_restart_writer *w, int slot) {
+  return w->slots + (size_t) slot * ZT_BLOCK_BYTES;
+}
+
+/* A live block goes to a free slot; called and left with the lock held. */
+static zt_status stage(zt_restart_writer *w, zt_block *b) {
+  b->slot = w->free_slots[--w->n_free];
+  b->state = ZT_BLOCK_READING;
+  pthread_mutex_unlock(&w->lock);
+  zt_status status = copy_block(w, b, slot_of(w, b->slot));
+  pthread_mutex_lock(&w->lock);
+  b->state = ZT_BLOCK_STAGED;
+  pthread_cond_broadcast(&w->changed);
+  return status;
+}
+
+zt_status zt_blocks_begin(zt_restart_writer *w) {
+  zt_status status = ZT_OK;
+  pthread_mutex_lock(&w->lock);
+  w->n_free = 0;
+  for (int i = 0; i < w->n_slots; i++)
+    w->free_slots[w->n_free++] = w->n_slots - 1 - i;
+  for (int i = 0; i < w->n_blocks; i++)
+    w->blocks[i].state = ZT_BLOCK_LIVE;
+  /* With room for all, the run is held up for one copy and then never again. */
+  for (int i = 0; i < w->n_blocks && w->n_slots == w->n_blocks; i++)
+    if (status == ZT_OK)
+      status = stage(w, &w->blocks[i]);
+  pthread_mutex_unlock(&w->lock);
+  return status;
+}
+
+zt_status zt_blocks_take(zt_restart_writer *w, int index) {
+  zt_block *b = &w->blocks[index];
+  size_t bytes = (size_t) b->cells * ZT_CELL_BYTES * ZT_STATES;
+  zt_status status = ZT_OK;
+  pthread_mutex_lock(&w->lock);
+  while (b->state == ZT_BLOCK_READING)
+    pthread_cond_wait(&w->changed, &w->lock);
+  bool staged = b->state == ZT_BLOCK_STAGED;
+  b->state = ZT_BLOCK_READING;
+  pthread_mutex_unlock(&w->lock);
+  if (staged)
+    memcpy(w->buffer, slot_of(w, b->slot), bytes);
+  else
+    status = copy_block(w, b, w->buffer);
+  pthread_mutex_lock(&w->lock);
+  if (staged)
+    w->free_slots[w->n_free++] = b->slot;
+  b->state = ZT_BLOCK_TAKEN;
+  pthread_cond_broadcast(&w->changed);
+  pthread_mutex_unlock(&w->lock);
+  return status;
+}
+
+void zt_blocks_abandon(zt_restart_writer *w) {
+  pthread_mutex_lock(&w->lock);
+  for (int i = 0; i < w->n_blocks; i++) {
+    /* The run may be copying one this moment; its slot is not given back, but
+     * the next save starts with all slots free. */
+    while (w->blocks[i].state == ZT_BLOCK_READING)
+      pthread_cond_wait(&w->changed, &w->lock);
+    w->blocks[i].state = ZT_BLOCK_TAKEN;
+  }
+  pthread_cond_broadcast(&w->changed);
+  pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- Protection ---- */
+
+/* First block that ends beyond an element of the shard. */
+static int block_at(const zt_restart_writer *w, int64_t at) {
+  int low = 0, high = w->n_blocks;
+  while (low < high) {
+    int mid = (low + high) / 2;
+    const zt_block *b = &w->blocks[mid];
+    if (b->at + b->cells * ZT_GRID <= at)
+      low = mid + 1;
+    else
+      high = mid;
+  }
+  return low;
+}
+
+zt_status zt_restart_protect(zt_restart_writer *writer, int64_t at, int64_t n) {
+  zt_restart_writer *w = writer;
+  if (w->phase != ZT_JOB_WRITE)
+    return ZT_OK;
+  zt_status status = ZT_OK;
+  int64_t began = zt_clock_ns();
+  pthread_mutex_lock(&w->lock);
+  for (int i = block_at(w, at); i < w->n_blocks; i++) {
+    zt_block *b = &w->blocks[i];
+    if (b->at >= at + n)
+      break;
+    while (status == ZT_OK &&
+           (b->state == ZT_BLOCK_LIVE || b->state == ZT_BLOCK_READING)) {
+      if (b->state == ZT_BLOCK_LIVE && w->n_free > 0)
+        status = stage(w, b);
+      else
+        pthread_cond_wait(&w->changed, &w->lock);
+    }
+  }
+  pthread_mutex_unlock(&w->lock);
+  w->stall += zt_clock_ns() - began;
+  return status;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Inside of the restart writer, for its own files.
+ *
+ *  What a rank owns is cut into blocks: some grid cells of one unit, all three
+ *  states.  The writer's thread takes block after block, in the order in which
+ *  the optimizer will change them.  A block that it has not taken when the
+ *  optimizer gets there is copied to a staging slot first, or waited for. */
+#ifndef ZT_IO_RESTART_WRITER_H
+#define ZT_IO_RESTART_WRITER_H
+
+#include "io/restart_layout.h"
+
+#include <limits.h>
+#include <pthread.h>
+
+enum {
+  ZT_BLOCK_CELLS = 64, /* 1 MiB of each state */
+  ZT_BLOCK_BYTES = ZT_STATES * ZT_BLOCK_CELLS * ZT_CELL_BYTES
+};
+
+typedef enum zt_block_state {
+  ZT_BLOCK_LIVE,    /* to be taken from the run's memory */
+  ZT_BLOCK_READING, /* being copied */
+  ZT_BLOCK_STAGED,  /* to be taken from its slot */
+  ZT_BLOCK_TAKEN    /* no longer needed: the run may change it */
+} zt_block_state;
+
+typedef struct zt_block {
+  int unit;
+  int64_t at;    /* in the shard */
+  int64_t cell;  /* first one, in the part */
+  int64_t cells; /* 1 .. ZT_BLOCK_CELLS */
+  int64_t sums;  /* place of its checksums in the rank's list */
+  zt_block_state state;
+  int slot; /* if staged */
+} zt_block;
+
+typedef enum zt_writer_job {
+  ZT_JOB_NONE,
+  ZT_JOB_WRITE,  /* this rank's blocks */
+  ZT_JOB_COMMIT, /* rank 0: manifest, seal, rename */
+  ZT_JOB_QUIT
+} zt_writer_job;
+
+struct zt_restart_writer {
+  char *dir;
+  zt_comm *comm;
+  const zt_params *params;
+  zt_shard shard;
+  int64_t *unit_numel;       /* [units] */
+  uint64_t *keys[ZT_STATES]; /* [params] of the digest */
+  json_t *fixed;             /* what every manifest says */
+  zt_part *parts;
+  zt_hash *fronts; /* [parts] hash of everything before the checksums */
+  int n_parts, mine;
+  char *front; /* the part's leader alone: the bytes before them */
+
+  zt_block *blocks;
+  int n_blocks;
+  int64_t cells;             /* of this rank */
+  uint64_t *sums[ZT_STATES]; /* [cells] */
+  char *buffer;              /* [ZT_BLOCK_BYTES] of the thread, page-aligned */
+  char *slots;               /* [n_slots, ZT_BLOCK_BYTES], page-aligned */
+  int n_slots;
+  int *free_slots, n_free;
+
+  /* The save under way; the thread reads it only during a job. */
+  zt_writer_job phase; /* WRITE, COMMIT, or NONE when no save runs */
+  zt_restart_save save;
+  char temporary[PATH_MAX], final[PATH_MAX];
+  uint64_t *tables;     /* [parts] sums of the checksum tables */
+  uint64_t digest;      /* of this rank's elements, later of all */
+  char *manifest;       /* rank 0 */
+  int64_t began, stall; /* ns */
+
+  /* Shared with the thread, under the lock. */
+  pthread_t thread;
+  bool has_thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  zt_writer_job job; /* NONE: the last one is finished */
+  zt_status job_status;
+  char job_message[ZT_MESSAGE_SIZE];
+};
+
+/* restart_blocks.c */
+
+/** Cut this rank's shard into blocks, with `staging` bytes of slots. */
+zt_status zt_blocks_create(zt_restart_writer *w, size_t staging);
+void zt_blocks_destroy(zt_restart_writer *w);
+/** A save begins: all blocks are live, or staged at once if all fit. */
+zt_status zt_blocks_begin(zt_restart_writer *w);
+/** By the thread: a block's content, into its buffer; from then on the run may
+ *  change it. */
+zt_status zt_blocks_take(zt_restart_writer *w, int index);
+/** By the thread after a failure: nothing more will be taken. */
+void zt_blocks_abandon(zt_restart_writer *w);
+
+/* restart_thread.c */
+
+zt_status zt_writer_thread_start(zt_restart_writer *w);
+void zt_writer_thread_stop(zt_restart_writer *w);
+/** Hand a job to the thread. */
+void zt_writer_post(zt_restart_writer *w, zt_writer_job job);
+/** Whether the thread still works on its job. */
+bool zt_writer_busy(zt_restart_writer *w);
+/** Wait for the end of the job; its status, with the message. */
+zt_status zt_writer_join(zt_restart_writer *w);
+
+/* restart_commit.c */
+
+/** The manifest of the save under way, as text; free() it. */
+zt_status zt_restart_manifest(const zt_restart_writer *w, char **text);
+/** Manifest, seal, rename: the thread of rank 0. */
+zt_status zt_restart_commit(zt_restart_writer *w);
+/** Path of this rank's part in the temporary directory. */
+zt_status zt_restart_part_path(const zt_restart_writer *w, char path[PATH_MAX]);
+
+#endif
