@@ -13,7 +13,9 @@ static const char *another_value(const zt_setting *setting, char text[64]) {
   case ZT_SETTING_BOOL:
     return strcmp(setting->value, "true") ? "true" : "false";
   case ZT_SETTING_INT:
-    snprintf(text, 64, "%" PRId64, setting->least + 4);
+    snprintf(text, 64, "%" PRId64, setting->least + 3);
+    if (setting->value && !strcmp(text, setting->value))
+      snprintf(text, 64, "%" PRId64, setting->least + 2);
     return text;
   case ZT_SETTING_REAL:
     return "0.1";
