@@ -17,3 +17,4 @@ include $(top_srcdir)/tests/io.mk
 include $(top_srcdir)/tests/data.mk
 include $(top_srcdir)/tests/report.mk
 include $(top_srcdir)/tests/core.mk
+include $(top_srcdir)/tests/tree.mk
