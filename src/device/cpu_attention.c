@@ -82,15 +82,31 @@ static head begin_head(const zt_cpu_device *cpu, const zt_attention *call,
   return x;
 }
 
+/* The first key that any query of the block sees. */
+static int64_t first_key(const zt_attention *a, const zt_cpu_scores *block) {
+  int64_t first = a->k_length;
+  for (int64_t i = block->first; a->k_first && i < block->first + block->rows;
+       i++) {
+    int64_t begin = a->k_first[block->sample * a->q_length + i];
+    first = begin < first ? begin : first;
+  }
+  if (!a->k_first)
+    first = 0;
+  if (a->window && block->first + 1 - a->window > first)
+    first = block->first + 1 - a->window;
+  return first;
+}
+
 /* The next block of query rows: how many, and the keys they see. */
 static void begin_block(head *x, int64_t first) {
   const zt_attention *a = x->call;
-  int64_t rows = block_rows(a);
+  int64_t rows = block_rows(a), last = x->valid;
   x->block.first = first;
   x->block.rows = a->q_length - first < rows ? a->q_length - first : rows;
-  x->block.keys = x->valid;
-  if (a->causal && first + x->block.rows < x->block.keys)
-    x->block.keys = first + x->block.rows;
+  if (a->causal && first + x->block.rows < last)
+    last = first + x->block.rows;
+  x->block.key = first_key(a, &x->block);
+  x->block.keys = last > x->block.key ? last - x->block.key : 0;
 }
 
 static void forward_head(head *x) {
@@ -108,10 +124,11 @@ static void forward_head(head *x) {
       zero_rows(y + i * a->y.ld, m, a->y.ld, d);
       continue;
     }
-    product(false, true, m, n, d, q + i * a->q.ld, a->q.ld, k, a->k.ld, 0,
-            x->block.p, n);
+    int64_t key = x->block.key;
+    product(false, true, m, n, d, q + i * a->q.ld, a->q.ld, k + key * a->k.ld,
+            a->k.ld, 0, x->block.p, n);
     x->k->softmax(a, &x->block);
-    product(false, false, m, d, n, x->block.p, n, v, a->v.ld, 0,
+    product(false, false, m, d, n, x->block.p, n, v + key * a->v.ld, a->v.ld, 0,
             y + i * a->y.ld, a->y.ld);
   }
 }
@@ -123,39 +140,42 @@ static void compute_delta(head *x, const float *dy, const float *y) {
     x->delta[r] = x->k->dot(dy + r * a->dy.ld, y + r * a->y.ld, a->head_dim);
 }
 
+/* One block of query rows; the pointers are to its first row. */
+static void backward_block(head *x, const float *q, const float *y,
+                           const float *dy, float *dq) {
+  const zt_attention *a = x->call;
+  int64_t s = x->block.sample, d = a->head_dim, key = x->block.key;
+  int64_t kv = x->block.head / (a->heads / a->kv_heads);
+  int64_t m = x->block.rows, n = x->block.keys;
+  const float *k = head_of(&a->k, s, a->k_length, kv, d) + key * a->k.ld;
+  const float *v = head_of(&a->v, s, a->k_length, kv, d) + key * a->v.ld;
+  float *dk = head_of(&a->dk, s, a->k_length, kv, d) + key * a->dk.ld;
+  float *dv = head_of(&a->dv, s, a->k_length, kv, d) + key * a->dv.ld;
+  const float *p = a->dropout.rate > 0 ? x->block.dropped : x->block.p;
+  product(false, true, m, n, d, q, a->q.ld, k, a->k.ld, 0, x->block.p, n);
+  x->k->softmax_again(a, &x->block);
+  product(false, true, m, n, d, dy, a->dy.ld, v, a->v.ld, 0, x->block.dp, n);
+  product(true, false, n, d, m, p, n, dy, a->dy.ld, 1, dv, a->dv.ld);
+  compute_delta(x, dy, y);
+  x->k->softmax_backward(a, &x->block);
+  product(false, false, m, d, n, x->block.dp, n, k, a->k.ld, 0, dq, a->dq.ld);
+  product(true, false, n, d, m, x->block.dp, n, q, a->q.ld, 1, dk, a->dk.ld);
+}
+
 static void backward_head(head *x) {
   const zt_attention *a = x->call;
   int64_t s = x->block.sample, h = x->block.head, d = a->head_dim;
-  int64_t kv = h / (a->heads / a->kv_heads);
   const float *q = head_of(&a->q, s, a->q_length, h, d);
-  const float *k = head_of(&a->k, s, a->k_length, kv, d);
-  const float *v = head_of(&a->v, s, a->k_length, kv, d);
   const float *y = head_of(&a->y, s, a->q_length, h, d);
   const float *dy = head_of(&a->dy, s, a->q_length, h, d);
   float *dq = head_of(&a->dq, s, a->q_length, h, d);
-  float *dk = head_of(&a->dk, s, a->k_length, kv, d);
-  float *dv = head_of(&a->dv, s, a->k_length, kv, d);
-  const float *p = a->dropout.rate > 0 ? x->block.dropped : x->block.p;
   for (int64_t i = 0; i < a->q_length; i += x->block.rows) {
     begin_block(x, i);
-    int64_t m = x->block.rows, n = x->block.keys;
-    if (n == 0) {
-      zero_rows(dq + i * a->dq.ld, m, a->dq.ld, d);
-      continue;
-    }
-    product(false, true, m, n, d, q + i * a->q.ld, a->q.ld, k, a->k.ld, 0,
-            x->block.p, n);
-    x->k->softmax_again(a, &x->block);
-    product(false, true, m, n, d, dy + i * a->dy.ld, a->dy.ld, v, a->v.ld, 0,
-            x->block.dp, n);
-    product(true, false, n, d, m, p, n, dy + i * a->dy.ld, a->dy.ld, 1, dv,
-            a->dv.ld);
-    compute_delta(x, dy + i * a->dy.ld, y + i * a->y.ld);
-    x->k->softmax_backward(a, &x->block);
-    product(false, false, m, d, n, x->block.dp, n, k, a->k.ld, 0,
-            dq + i * a->dq.ld, a->dq.ld);
-    product(true, false, n, d, m, x->block.dp, n, q + i * a->q.ld, a->q.ld, 1,
-            dk, a->dk.ld);
+    if (x->block.keys == 0)
+      zero_rows(dq + i * a->dq.ld, x->block.rows, a->dq.ld, d);
+    else
+      backward_block(x, q + i * a->q.ld, y + i * a->y.ld, dy + i * a->dy.ld,
+                     dq + i * a->dq.ld);
   }
 }
 

@@ -14,6 +14,9 @@
 /* Rows of dy and x that make one partial sum of a norm's weight gradient. */
 enum { ZT_CPU_NORM_BLOCK = 64 };
 
+/* Columns of a row bias that are summed together, and rows of a partial sum. */
+enum { ZT_CPU_BIAS_COLUMNS = 256, ZT_CPU_BIAS_ROWS = 64 };
+
 /* Products with at most this k and this many multiplications are summed in
  * fp64 by gemm_small(). */
 enum { ZT_CPU_SMALL_K = 512, ZT_CPU_SMALL_WORK = 1 << 22 };
@@ -21,7 +24,7 @@ enum { ZT_CPU_SMALL_K = 512, ZT_CPU_SMALL_WORK = 1 << 22 };
 /** One block of query rows of one head, for cpu_attention.c. */
 typedef struct zt_cpu_scores {
   int64_t first, rows; /* query rows first .. first + rows - 1 */
-  int64_t keys;        /* keys 0 .. keys - 1 are seen by some of them */
+  int64_t key, keys;   /* keys key .. key + keys - 1: all that they see */
   int64_t sample, head;
   float *p;           /* [rows, keys] */
   float *dp;          /* [rows, keys], backward */
@@ -56,6 +59,11 @@ typedef struct zt_cpu_kernels {
   void (*activation_backward)(const zt_activation *call, int64_t begin,
                               int64_t end);
   void (*drop)(const zt_drop *call, int64_t begin, int64_t end);
+  void (*rope)(const zt_rope *call, int64_t begin, int64_t end);
+  void (*row_bias_forward)(const zt_row_bias *call, int64_t begin, int64_t end);
+  /* Columns begin .. end - 1, at most ZT_CPU_BIAS_COLUMNS. */
+  void (*row_bias_backward)(const zt_row_bias *call, int64_t begin,
+                            int64_t end);
   void (*add)(float *to, const float *from, int64_t n);
   /* Columns begin .. end - 1 of all rows. */
   void (*embedding_backward)(const zt_embedding *call, int64_t begin,
@@ -92,6 +100,9 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
 #define zt_cpu_norm_backward ZT_K(zt_cpu_norm_backward)
 #define zt_cpu_norm_forward ZT_K(zt_cpu_norm_forward)
+#define zt_cpu_rope ZT_K(zt_cpu_rope)
+#define zt_cpu_row_bias_backward ZT_K(zt_cpu_row_bias_backward)
+#define zt_cpu_row_bias_forward ZT_K(zt_cpu_row_bias_forward)
 #define zt_cpu_softmax ZT_K(zt_cpu_softmax)
 #define zt_cpu_softmax_again ZT_K(zt_cpu_softmax_again)
 #define zt_cpu_softmax_backward ZT_K(zt_cpu_softmax_backward)
@@ -109,6 +120,9 @@ float zt_cpu_dot(const float *, const float *, int64_t);
 void zt_cpu_activation_forward(const zt_activation *, int64_t, int64_t);
 void zt_cpu_activation_backward(const zt_activation *, int64_t, int64_t);
 void zt_cpu_drop(const zt_drop *, int64_t, int64_t);
+void zt_cpu_rope(const zt_rope *, int64_t, int64_t);
+void zt_cpu_row_bias_forward(const zt_row_bias *, int64_t, int64_t);
+void zt_cpu_row_bias_backward(const zt_row_bias *, int64_t, int64_t);
 void zt_cpu_drop_row(const zt_dropout *, int64_t, int64_t, int64_t, float *);
 void zt_cpu_add(float *, const float *, int64_t);
 void zt_cpu_embedding_backward(const zt_embedding *, int64_t, int64_t);

@@ -101,6 +101,42 @@ void zt_cpu_drop(const zt_drop *call, int64_t begin, int64_t end) {
     }
 }
 
+/* ---- Bias of a linear map ---- */
+
+void zt_cpu_row_bias_forward(const zt_row_bias *call, int64_t begin,
+                             int64_t end) {
+  int64_t n = call->n;
+  const float *b = call->b;
+  for (int64_t r = begin; r < end; r++) {
+    float *y = (float *) call->y + r * n;
+    const float *x = (const float *) call->x + (call->x ? r * n : 0);
+    if (call->x)
+      for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] + b[i];
+    else
+      memcpy(y, b, (size_t) n * sizeof *y);
+  }
+}
+
+/* Partial sums of fixed blocks of rows, so that long sums lose little. */
+void zt_cpu_row_bias_backward(const zt_row_bias *call, int64_t begin,
+                              int64_t end) {
+  float sum[ZT_CPU_BIAS_COLUMNS];
+  int64_t n = end - begin;
+  float *restrict db = call->db + begin;
+  for (int64_t r = 0; r < call->rows;) {
+    int64_t last = r + ZT_CPU_BIAS_ROWS;
+    memset(sum, 0, sizeof sum);
+    for (; r < last && r < call->rows; r++) {
+      const float *dy = (const float *) call->dy + r * call->n + begin;
+      for (int64_t i = 0; i < n; i++)
+        sum[i] += dy[i];
+    }
+    for (int64_t i = 0; i < n; i++)
+      db[i] += sum[i];
+  }
+}
+
 /* ---- Activations ---- */
 
 /* 1 / (1 + e) with e = exp_of(-x).  Zero where e stops growing: times a huge x

@@ -89,19 +89,23 @@ static zt_status check_attention(const zt_attention *a) {
   REQUIRE(a->samples > 0 && a->heads > 0 && a->head_dim > 0);
   REQUIRE(a->kv_heads > 0 && a->heads % a->kv_heads == 0);
   REQUIRE(a->q_length > 0 && a->k_length > 0);
+  REQUIRE(a->window >= 0 && (a->causal || a->window == 0));
   REQUIRE(a->q.ld >= a->heads * a->head_dim);
   REQUIRE(a->k.ld >= a->kv_heads * a->head_dim);
   REQUIRE(a->v.ld >= a->kv_heads * a->head_dim);
   return ZT_OK;
 }
 
-/* Two products forward, five backward; a causal mask halves them. */
+/* Two products forward, five backward; a causal mask halves them, and a window
+ * leaves a band.  What the data masks is counted in. */
 static void count_attention(zt_device *dev, const zt_attention *a,
                             uint64_t products) {
-  uint64_t one = 2 * (uint64_t) (a->samples * a->heads * a->q_length) *
-                 (uint64_t) (a->k_length * a->head_dim);
+  uint64_t seen = (uint64_t) (a->causal ? (a->k_length + 1) / 2 : a->k_length);
+  if (a->window && (uint64_t) a->window < seen)
+    seen = (uint64_t) a->window;
+  uint64_t rows = (uint64_t) (a->samples * a->heads * a->q_length);
   dev->calls++;
-  dev->flops += products * one / (a->causal ? 2 : 1);
+  dev->flops += products * 2 * rows * seen * (uint64_t) a->head_dim;
 }
 
 zt_status zt_attention_forward(zt_device *dev, const zt_attention *call) {
@@ -146,6 +150,26 @@ zt_status zt_drop_run(zt_device *dev, const zt_drop *call) {
   REQUIRE(call->dropout.rate >= 0 && call->dropout.rate < 1);
   dev->calls++;
   return dev->ops->drop(dev, call);
+}
+
+zt_status zt_rope_run(zt_device *dev, const zt_rope *call) {
+  REQUIRE(call->rows > 0 && call->heads > 0);
+  REQUIRE(call->head_dim > 0 && call->head_dim % 2 == 0);
+  REQUIRE(call->x.ld >= call->heads * call->head_dim);
+  dev->calls++;
+  return dev->ops->rope(dev, call);
+}
+
+zt_status zt_row_bias_forward(zt_device *dev, const zt_row_bias *call) {
+  REQUIRE(call->rows > 0 && call->n > 0);
+  dev->calls++;
+  return dev->ops->row_bias_forward(dev, call);
+}
+
+zt_status zt_row_bias_backward(zt_device *dev, const zt_row_bias *call) {
+  REQUIRE(call->rows > 0 && call->n > 0);
+  dev->calls++;
+  return dev->ops->row_bias_backward(dev, call);
 }
 
 zt_status zt_embedding_forward(zt_device *dev, const zt_embedding *call) {

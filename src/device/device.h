@@ -72,6 +72,10 @@ typedef struct zt_norm {
 
 /** Attention of every query row over the key rows of its sample.
  *  p = softmax(scale * q k^T + bias), masked; y = drop(p) v.
+ *  Query i of sample s sees the keys first .. last - 1, one range whatever the
+ *  masks are: first is the largest of 0, i - window + 1 and k_first[s, i], last
+ *  the smallest of k_length, i + 1 (causal) and k_valid[s].  A query that sees
+ *  no key gives y = 0.
  *  Rows of sample s are s * length .. ; head h uses columns h * head_dim .. .
  *  With fewer key heads than heads, head h uses key head h / (heads/kv_heads).
  */
@@ -80,6 +84,9 @@ typedef struct zt_attention {
   int64_t q_length, k_length;
   float scale;
   bool causal;            /* key j is seen by query i if j <= i */
+  int64_t window;         /* causal only: and if j > i - window; 0: no window */
+  const int32_t *k_first; /* [samples, q_length] the first key that a query
+                             sees: where its document begins; NULL: 0 */
   const int32_t *k_valid; /* [samples] keys >= this are padding; NULL: none */
   const float *bias;      /* [heads, q_length + k_length - 1] by offset
                              j - i + q_length - 1; NULL: none */
@@ -137,10 +144,37 @@ typedef struct zt_drop {
   zt_dtype dtype;
 } zt_drop;
 
+/** Rotary position embedding, in place.  In each head the columns c and
+ *  c + head_dim / 2 are a pair: at position p, with the angle that row p of the
+ *  table has for c, (a, b) becomes (a cos - b sin, b cos + a sin).  Serves as
+ *  its own backward with `inverse`: sin counts negative.
+ *  Source: Su et al. 2021; the pairs are Hugging Face's rotate_half. */
+typedef struct zt_rope {
+  int64_t rows, heads, head_dim; /* head_dim is even */
+  zt_matrix x;                   /* [rows, heads * head_dim] */
+  const int32_t *position;       /* [rows] rows of the table */
+  const float *table;            /* [positions, head_dim] fp32: the cosines of
+                                    head_dim / 2 angles, then their sines */
+  bool inverse;
+} zt_rope;
+
+/** Bias of a linear map: y = x + b row by row, or y = b without x; and the
+ *  gradient: db += sum of the rows of dy, in an order that the shape fixes. */
+typedef struct zt_row_bias {
+  int64_t rows, n;
+  const void *x;  /* [rows, n], forward; NULL: nothing; may alias y */
+  const void *b;  /* [n] */
+  void *y;        /* [rows, n], forward */
+  const void *dy; /* [rows, n], backward */
+  float *db;      /* [n] fp32, added to in backward */
+  zt_dtype dtype; /* of x, b, y, dy */
+} zt_row_bias;
+
 /** Rows of a table by index, and the gradient: dtable[id] += dy[row], rows in
  *  order.  An index is 0 .. vocabulary - 1; the caller has checked. */
 typedef struct zt_embedding {
   int64_t rows, d, vocabulary;
+  bool accumulate;    /* forward: y += instead of y = */
   const int32_t *ids; /* [rows] */
   const void *table;  /* [vocabulary, d] */
   void *y;            /* [rows, d], forward */
@@ -204,6 +238,9 @@ typedef struct zt_device_ops {
   zt_status (*activation_forward)(zt_device *dev, const zt_activation *call);
   zt_status (*activation_backward)(zt_device *dev, const zt_activation *call);
   zt_status (*drop)(zt_device *dev, const zt_drop *call);
+  zt_status (*rope)(zt_device *dev, const zt_rope *call);
+  zt_status (*row_bias_forward)(zt_device *dev, const zt_row_bias *call);
+  zt_status (*row_bias_backward)(zt_device *dev, const zt_row_bias *call);
   zt_status (*embedding_forward)(zt_device *dev, const zt_embedding *call);
   zt_status (*embedding_backward)(zt_device *dev, const zt_embedding *call);
   zt_status (*cross_entropy)(zt_device *dev, const zt_cross_entropy *call);
@@ -258,6 +295,9 @@ zt_status zt_bias_backward(zt_device *dev, const zt_bias *call);
 zt_status zt_activation_forward(zt_device *dev, const zt_activation *call);
 zt_status zt_activation_backward(zt_device *dev, const zt_activation *call);
 zt_status zt_drop_run(zt_device *dev, const zt_drop *call);
+zt_status zt_rope_run(zt_device *dev, const zt_rope *call);
+zt_status zt_row_bias_forward(zt_device *dev, const zt_row_bias *call);
+zt_status zt_row_bias_backward(zt_device *dev, const zt_row_bias *call);
 zt_status zt_embedding_forward(zt_device *dev, const zt_embedding *call);
 zt_status zt_embedding_backward(zt_device *dev, const zt_embedding *call);
 zt_status zt_cross_entropy_run(zt_device *dev, const zt_cross_entropy *call);

@@ -244,15 +244,43 @@ static zt_status cpu_drop(zt_device *dev, const zt_drop *call) {
   return ZT_OK;
 }
 
+static zt_status cpu_rope(zt_device *dev, const zt_rope *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->heads * call->head_dim),
+             cpu->k->rope(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_row_bias_forward(zt_device *dev, const zt_row_bias *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->rows, rows_of(call->n),
+             cpu->k->row_bias_forward(call, begin, end));
+  return ZT_OK;
+}
+
+/* Threads share the columns, as in the gradient of an embedding. */
+static zt_status cpu_row_bias_backward(zt_device *dev,
+                                       const zt_row_bias *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  FOR_RANGES(cpu, call->n, ZT_CPU_BIAS_COLUMNS,
+             cpu->k->row_bias_backward(call, begin, end));
+  return ZT_OK;
+}
+
 static zt_status cpu_embedding_forward(zt_device *dev,
                                        const zt_embedding *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
   const float *table = call->table;
-  float *y = call->y;
-  size_t bytes = (size_t) call->d * sizeof *y;
+  size_t bytes = (size_t) call->d * sizeof *table;
 #pragma omp parallel for schedule(static) num_threads(cpu->threads)
-  for (int64_t r = 0; r < call->rows; r++)
-    memcpy(y + r * call->d, table + (int64_t) call->ids[r] * call->d, bytes);
+  for (int64_t r = 0; r < call->rows; r++) {
+    const float *row = table + (int64_t) call->ids[r] * call->d;
+    float *y = (float *) call->y + r * call->d;
+    if (call->accumulate)
+      cpu->k->add(y, row, call->d);
+    else
+      memcpy(y, row, bytes);
+  }
   return ZT_OK;
 }
 
@@ -333,6 +361,9 @@ static const zt_device_ops cpu_ops = {
     .activation_forward = cpu_activation_forward,
     .activation_backward = cpu_activation_backward,
     .drop = cpu_drop,
+    .rope = cpu_rope,
+    .row_bias_forward = cpu_row_bias_forward,
+    .row_bias_backward = cpu_row_bias_backward,
     .embedding_forward = cpu_embedding_forward,
     .embedding_backward = cpu_embedding_backward,
     .cross_entropy = cpu_cross_entropy,

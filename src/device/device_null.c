@@ -76,6 +76,9 @@ NOTHING(bias_backward, zt_bias)
 NOTHING(activation_forward, zt_activation)
 NOTHING(activation_backward, zt_activation)
 NOTHING(drop, zt_drop)
+NOTHING(rope, zt_rope)
+NOTHING(row_bias_forward, zt_row_bias)
+NOTHING(row_bias_backward, zt_row_bias)
 NOTHING(embedding_forward, zt_embedding)
 NOTHING(embedding_backward, zt_embedding)
 NOTHING(cross_entropy, zt_cross_entropy)
@@ -128,6 +131,9 @@ static const zt_device_ops null_ops = {
     .activation_forward = null_activation_forward,
     .activation_backward = null_activation_backward,
     .drop = null_drop,
+    .rope = null_rope,
+    .row_bias_forward = null_row_bias_forward,
+    .row_bias_backward = null_row_bias_backward,
     .embedding_forward = null_embedding_forward,
     .embedding_backward = null_embedding_backward,
     .cross_entropy = null_cross_entropy,

@@ -18,6 +18,7 @@ CPU_KERNELS = \
   src/device/cpu_norm.c \
   src/device/cpu_optim.c \
   src/device/cpu_point.c \
+  src/device/cpu_rope.c \
   src/device/cpu_small.c \
   src/device/cpu_softmax.c \
   src/device/cpu_table.c
