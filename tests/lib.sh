@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh
 # What the tests of whole programs share; to be sourced first.  Makes a scratch
 # folder in the build folder and goes there; it is removed at the end.
 #   ZT_LONG=1  the long form of a test
@@ -56,18 +57,32 @@ good() {
   [ $code -eq 0 ] || fail "on $*: code $code: $(cat err)"
 }
 
-# The small models: tied.h5 (relu) and weights.h5 (gated-gelu, own head), and
-# tokens.h5, 44 samples of 32 tokens or more.
+# A few inputs, and run.cfg that uses the first of each kind:
+#   weights.h5, tied.h5  small models: gated-gelu with its own head (384 ids),
+#                        relu and tied (350 ids)
+#   tokens.h5, ids.h5    text as bytes, and 4,000 ids below 350 that were given
+#   pairs.h5             40 pairs for seq2seq, ids below 350
 make_inputs() {
+  cat "$ZT_SRC/COPYING" "$ZT_SRC/COPYING" >text
+  awk 'function ids(n) {
+         for (text = ""; n > 0; n--) {
+           last = (last * 421 + 54773) % 259200
+           text = text (text ? ", " : "") 3 + last % 240
+         }
+         return "[" text "]"
+       }
+       BEGIN {
+         for (i = 0; i < 40; i++) {
+           print "{\"tokens\": " ids(100) "}" >"ids.jsonl"
+           print "{\"source\": " ids(5 + i) ", \"target\": " ids(1 + i % 17) \
+             "}" >"pairs.jsonl"
+         }
+       }'
   ztconv import "$golden/t5v11tiny" weights.h5 2>err &&
-    ztconv import "$golden/t5v10tiny" tied.h5 2>err || {
-    cat err
-    exit 99
-  }
-  for i in 1 2; do
-    cat "$ZT_SRC/COPYING" "$ZT_SRC/tests/lib.sh"
-  done >text
-  ztconv tokens tokens.h5 --tokenizer bytes text 2>err || {
+    ztconv import "$golden/t5v10tiny" tied.h5 2>err &&
+    ztconv tokens tokens.h5 --tokenizer bytes text 2>err &&
+    ztconv tokens ids.h5 --vocab 350 ids.jsonl 2>err &&
+    ztconv tokens pairs.h5 --vocab 350 pairs.jsonl 2>err || {
     cat err
     exit 99
   }
@@ -82,9 +97,14 @@ log = { every_steps = 1000; tensorboard = false; };
 END
 }
 
+# step N: the name of its restart.
+step() {
+  printf 'step-%09d' "$1"
+}
+
 # state RUN STEP: digest of all that a restart of a run holds.
 state() {
-  ztinfo digest --state "$1/restart/step-$(printf %09d "$2")" 2>&1
+  ztinfo digest --state "$1/restart/$(step "$2")" 2>&1
 }
 
 # steps RUN: what metrics.jsonl says of its steps but for the time they took.
@@ -94,5 +114,8 @@ steps() {
 
 # newest RUN: name of its newest restart.
 newest() {
-  ls "$1/restart" | grep '^step-[0-9]*$' | sort | tail -n 1
+  for restart in "$1"/restart/step-?????????; do
+    :
+  done
+  basename "$restart"
 }
