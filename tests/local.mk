@@ -18,3 +18,4 @@ include $(top_srcdir)/tests/data.mk
 include $(top_srcdir)/tests/report.mk
 include $(top_srcdir)/tests/core.mk
 include $(top_srcdir)/tests/tree.mk
+include $(top_srcdir)/tests/cuda.mk
