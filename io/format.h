@@ -55,9 +55,11 @@ enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 0 };
 /* Restart: a directory of part files with a manifest and a seal. */
 #define ZT_FORMAT_RESTART "zt-restart"
 #define ZT_FORMAT_PART "zt-restart-part"
+#define ZT_FORMAT_VIEWS "zt-restart-views"
 enum { ZT_RESTART_MAJOR = 1, ZT_RESTART_MINOR = 0 };
 #define ZT_MANIFEST "manifest.json"
 #define ZT_COMMIT "COMMIT"
+#define ZT_VIEWS "views.h5"
 #define ZT_RESTART_SEGMENTS "segments"
 #define ZT_RESTART_CHECKSUMS "checksums"
 /* Datasets of a part begin on pages, so that direct I/O can write them. */

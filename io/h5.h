@@ -42,6 +42,12 @@ zt_status zt_h5_open_group(hid_t file, const char *path, const char *name,
  *  \param[in] align  where datasets begin, bytes
  *  \return ZT_ERR_CREATE. */
 zt_status zt_h5_create(const char *path, size_t links, int align, hid_t *file);
+/** The same for a small file that is never on a disk.
+ *  \param[in] name  for messages */
+zt_status zt_h5_create_in_memory(const char *name, size_t links, hid_t *file);
+/** The bytes of such a file, before it is closed.
+ *  Local.  \param[out] bytes  free() it  \return ZT_ERR_MEMORY. */
+zt_status zt_h5_image(hid_t file, const char *name, char **bytes, size_t *size);
 /** Open such a file again to change attributes.  Local. */
 zt_status zt_h5_reopen(const char *path, hid_t *file);
 zt_status zt_h5_create_group(hid_t file, const char *path, const char *name,

@@ -27,4 +27,12 @@ typedef struct zt_restart_inside {
 
 void zt_restart_inside_init(zt_restart *r);
 
+/** Cells of one state of a part into the buffer, each verified.
+ *  Local.
+ *  \param[in] n     at most ZT_READ_CELLS, all of one unit
+ *  \param[in] flat  of their first element, for messages
+ *  \return ZT_ERR_DATA naming part, cell and parameter; ZT_ERR_IO. */
+zt_status zt_restart_read_cells(zt_restart *r, int part, int state,
+                                int64_t cell, int64_t n, int64_t flat);
+
 #endif
