@@ -201,9 +201,7 @@ static zt_status read_on_root(const options *o, zt_settings *settings,
                               char **text) {
   json_t *json;
   ZT_TRY(zt_settings_read(o->path, o->overrides, o->n_overrides, settings));
-  if (o->mode == PRINT_CONFIG)
-    ZT_TRY(zt_settings_print(settings, stdout, true));
-  else
+  if (o->mode != PRINT_CONFIG)
     ZT_TRY(zt_settings_check(settings, needs_of(o->mode)));
   ZT_TRY(zt_settings_to_json(settings, &json));
   *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
