@@ -82,7 +82,7 @@ say "Killed by SIGKILL after $killed steps; going on with 3 ranks"
 mpiexec -n 3 ztrain run.cfg
 ztinfo status run
 say "Export to safetensors, and a few words from the trained model"
-ztconv export "run/restart/$(ls run/restart | LC_ALL=C sort | tail -n 1)" hf
+ztconv export run hf
 if [ "$tokenizer" = bytes ]; then
   # Gaps to fill: id 258 stands for the missing text, bytes are ids - 3.
   for gap in 'This program is _ software; you can redistribute' \
@@ -94,8 +94,15 @@ if [ "$tokenizer" = bytes ]; then
     printf '1]}\n'
     printf '%s\n' "$gap" >> gaps
   done > prompts.jsonl
-  mpiexec -n 2 ztgen hf --input prompts.jsonl --max-new-tokens 24 > filled
-  paste -d '\n' gaps filled | sed 's/^/  /'
+  # What the model says is: id 258, the missing text, 257, more.
+  mpiexec -n 2 ztgen run --input prompts.jsonl --max-new-tokens 24 --json \
+    > filled.jsonl
+  sed 's/.*"tokens": \[\([^]]*\).*/\1/' filled.jsonl | awk -F', ' '{
+    t = ""
+    for (i = 1; i <= NF && !($i == 1 || (i > 1 && $i > 130)); i++)
+      if ($i >= 35 && $i < 130) t = t sprintf("%c", $i - 3)
+    printf "  _ = \"%s\"\n", t }' > filled
+  sed 's/^/  /' gaps | paste -d '\n' - filled
 else
   ztgen hf --prompt "$(head -c 200 "$text" | tr '\n' ' ')" --max-new-tokens 24
 fi

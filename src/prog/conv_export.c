@@ -25,15 +25,15 @@
 
 static const char help_text[] =
     "Usage: ztconv export [OPTION]... SRC HF_DIR\n"
-    "Write the weights file or restart SRC as a Hugging Face directory that\n"
-    "from_pretrained() loads.\n"
+    "Write SRC, a weights file, a restart or a run's directory (its newest\n"
+    "restart), as a Hugging Face directory that from_pretrained() loads.\n"
     "\n"
     "  --dtype D           write all tensors as fp32, bf16 or fp16 (default:\n"
     "                      as they are stored)\n"
     "  --max-shard-size N  bytes of tensors in a file (default 5GB)\n"
     "  --force             replace weights that HF_DIR holds\n";
 
-typedef struct export {
+typedef struct exporter {
   const char *path, *directory;
   bool cast, replace, help;
   zt_dtype dtype;
@@ -47,8 +47,7 @@ typedef struct export {
   char shard_path[PATH_MAX]; /* of the shard that is open */
   char *stored;    /* a piece in its stored format, where that changes */
   uint64_t digest; /* of what was read */
-}
-export;
+} exporter;
 
 /* ---- Tensors, by all ranks ---- */
 
@@ -67,7 +66,7 @@ static void convert(zt_dtype from, const char *stored, zt_dtype to, char *bytes,
 
 static zt_status fill(void *context, int index, int64_t at, int64_t n,
                       void *bytes) {
-  export *x = context;
+  exporter *x = context;
   const zt_safetensors_entry *e = &x->plan.entries[index];
   const zt_source_tensor *t = &x->source->tensors[e->id];
   const int64_t width = (int64_t) zt_dtype_size(e->dtype);
@@ -87,7 +86,7 @@ static zt_status fill(void *context, int index, int64_t at, int64_t n,
 }
 
 static zt_status place(void *context, int index, int *file, int64_t *offset) {
-  export *x = context;
+  exporter *x = context;
   *file = x->plan.shard_of[index];
   *offset = x->plan.entries[index].at;
   return zt_fault_check(ZT_FAULT_EXPORT_WRITE);
@@ -95,7 +94,7 @@ static zt_status place(void *context, int index, int *file, int64_t *offset) {
 
 static zt_status open_shard(void *context, int file, int *fd,
                             const char **path) {
-  export *x = context;
+  exporter *x = context;
   ZT_TRY(
       zt_path(x->shard_path, "%s/%s", x->directory, x->plan.shards[file].name));
   *path = x->shard_path;
@@ -107,7 +106,7 @@ static zt_status open_shard(void *context, int file, int *fd,
 
 /* Rank 0's files are made durable by their commit. */
 static zt_status close_shard(void *context, int file, int fd) {
-  export *x = context;
+  exporter *x = context;
   (void) file;
   if (x->source->comm->rank == 0)
     return ZT_OK;
@@ -116,7 +115,7 @@ static zt_status close_shard(void *context, int file, int fd) {
   return status;
 }
 
-static zt_status write_tensors(export *x, zt_transfer_report *report) {
+static zt_status write_tensors(exporter *x, zt_transfer_report *report) {
   const zt_transfer transfer = {.comm = x->source->comm,
                                 .verb = "export",
                                 .count = x->plan.n_entries,
@@ -130,7 +129,7 @@ static zt_status write_tensors(export *x, zt_transfer_report *report) {
 }
 
 /* Damage since the file was written is not passed on. */
-static zt_status check_digest(export *x) {
+static zt_status check_digest(exporter *x) {
   zt_comm *comm = x->source->comm;
   ZT_TRY(zt_comm_all_reduce(comm, (int64_t *) &x->digest, 1, ZT_SUM));
   if (!x->source->has_digest || x->digest == x->source->digest)
@@ -143,14 +142,14 @@ static zt_status check_digest(export *x) {
 
 /* ---- Small files, by rank 0 ---- */
 
-static zt_status write_text(export *x, const char *name, const char *bytes,
+static zt_status write_text(exporter *x, const char *name, const char *bytes,
                             size_t size) {
   int fd;
   ZT_TRY(zt_hf_output_add(&x->output, name, 0, &fd));
   return zt_write_at(fd, name, bytes, size, 0);
 }
 
-static zt_status copy_config(export *x, int file) {
+static zt_status copy_config(exporter *x, int file) {
   enum { PIECE = 1 << 16 };
   char bytes[PIECE];
   const zt_source_file *f = &x->source->config[file];
@@ -164,7 +163,7 @@ static zt_status copy_config(export *x, int file) {
   return ZT_OK;
 }
 
-static bool rounds(const export *x) {
+static bool rounds(const exporter *x) {
   for (int i = 0; i < x->plan.n_entries; i++) {
     const zt_safetensors_entry *e = &x->plan.entries[i];
     if (e->dtype != x->source->tensors[e->id].dtype)
@@ -173,7 +172,7 @@ static bool rounds(const export *x) {
   return false;
 }
 
-static zt_status write_config_json(export *x) {
+static zt_status write_config_json(exporter *x) {
   zt_text text = {0};
   zt_config_set_dtype(x->source->config_json, x->source->config_json_size,
                       x->dtype, &text);
@@ -184,7 +183,7 @@ static zt_status write_config_json(export *x) {
   return status;
 }
 
-static zt_status write_configs(export *x) {
+static zt_status write_configs(exporter *x) {
   /* A restart holds fp32, whatever the model began with. */
   bool names_other_dtype = rounds(x) || zt_restart_of(x->source);
   for (int i = 0; i < x->source->n_config; i++) {
@@ -195,7 +194,7 @@ static zt_status write_configs(export *x) {
   return ZT_OK;
 }
 
-static zt_status begin_shards(export *x) {
+static zt_status begin_shards(exporter *x) {
   x->fds = zt_calloc((size_t) x->plan.n_shards, sizeof *x->fds);
   if (!x->fds)
     return ZT_ERR_MEMORY;
@@ -208,7 +207,7 @@ static zt_status begin_shards(export *x) {
   return ZT_OK;
 }
 
-static zt_status begin_files(export *x) {
+static zt_status begin_files(exporter *x) {
   if (x->source->comm->rank != 0)
     return ZT_OK;
   ZT_TRY(zt_hf_output_begin(&x->output, x->directory, x->replace));
@@ -225,7 +224,7 @@ static zt_status begin_files(export *x) {
 
 /* ---- Command ---- */
 
-static zt_status plan(export *x) {
+static zt_status plan(exporter *x) {
   const zt_source *s = x->source;
   ZT_TRY(zt_weights_model(s, 0, &x->model, &x->tensor_of));
   x->param_of = zt_calloc((size_t) s->n_tensors, sizeof *x->param_of);
@@ -237,7 +236,7 @@ static zt_status plan(export *x) {
                              (int64_t) x->most, &x->plan);
 }
 
-static zt_status write_all(export *x, zt_transfer_report *report) {
+static zt_status write_all(exporter *x, zt_transfer_report *report) {
   zt_comm *comm = x->source->comm;
   ZT_TRY(zt_agree(comm, plan(x)));
   ZT_TRY(zt_agree(comm, begin_files(x)));
@@ -250,7 +249,7 @@ static zt_status write_all(export *x, zt_transfer_report *report) {
   return zt_transfer_sum(comm, report);
 }
 
-static void say(const export *x, const zt_transfer_report *report) {
+static void say(const exporter *x, const zt_transfer_report *report) {
   char size[32], rate[32], memory[32], time[32];
   zt_info("%s: %d tensors in %d file%s, %s in %s (%s/s), peak private memory "
           "%s",
@@ -264,7 +263,7 @@ static void say(const export *x, const zt_transfer_report *report) {
     zt_info("digest %016" PRIx64, x->digest);
 }
 
-static zt_status parse_options(export *x, int argc, char **argv) {
+static zt_status parse_options(exporter *x, int argc, char **argv) {
   static const struct option options[] = {
       {"dtype", required_argument, NULL, 'd'},
       {"max-shard-size", required_argument, NULL, 'm'},
@@ -294,7 +293,7 @@ static zt_status parse_options(export *x, int argc, char **argv) {
 }
 
 zt_status zt_conv_export(zt_program *program, int argc, char **argv) {
-  export x = {.most = 5000000000};
+  exporter x = {.most = 5000000000};
   zt_transfer_report report = {0};
   ZT_TRY(parse_options(&x, argc, argv));
   if (x.help)

@@ -8,6 +8,7 @@
 #include "io/checkpoint.h"
 #include "io/digest.h"
 #include "io/format.h"
+#include "io/h5.h"
 #include "io/hfdir.h"
 #include "io/pieces.h"
 #include "io/restart.h"
@@ -107,35 +108,77 @@ zt_status zt_open_hf(const char *path, zt_comm *comm, zt_source **source) {
 
 /* ---- All kinds ---- */
 
-enum { WEIGHTS_FILE, HF_DIRECTORY, RESTART };
+static bool holds(const char *dir, const char *name) {
+  char path[PATH_MAX];
+  return zt_path(path, "%s/%s", dir, name) == ZT_OK && access(path, F_OK) == 0;
+}
 
-static int kind_of(const char *path) {
-  struct stat st;
+static zt_path_kind look(const char *path) {
+  struct stat st = {0};
+  char format[32];
   if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-    return WEIGHTS_FILE;
-  char manifest[PATH_MAX];
-  bool restart = zt_path(manifest, "%s/%s", path, ZT_MANIFEST) == ZT_OK &&
-                 access(manifest, F_OK) == 0;
-  return restart ? RESTART : HF_DIRECTORY;
+    return S_ISREG(st.st_mode) && zt_h5_format(path, format) == ZT_OK &&
+                   !strcmp(format, ZT_FORMAT_TOKENS)
+               ? ZT_PATH_TOKENS
+               : ZT_PATH_WEIGHTS;
+  if (holds(path, ZT_MANIFEST) || holds(path, ZT_COMMIT))
+    return ZT_PATH_RESTART;
+  return holds(path, "restart") && !holds(path, ZT_CONFIG_JSON) ? ZT_PATH_RUN
+                                                                : ZT_PATH_HF;
+}
+
+zt_status zt_find_kind(const char *path, zt_comm *comm, zt_path_kind *kind) {
+  *kind = comm->rank == 0 ? look(path) : ZT_PATH_WEIGHTS;
+  return zt_comm_broadcast(comm, kind, sizeof *kind, 0);
 }
 
 static zt_status open_restart(const char *path, zt_comm *comm,
-                              zt_source **source) {
+                              zt_source **source, bool *damaged) {
   zt_restart *restart;
-  ZT_TRY(zt_restart_open(path, comm, &restart, NULL));
+  ZT_TRY(zt_restart_open(path, comm, &restart, damaged));
   zt_status status = zt_restart_source(&restart, source);
   zt_restart_close(&restart);
   return status;
 }
 
+/* The newest restart that is whole.  A reader renames nothing. */
+static zt_status open_run(const char *path, zt_comm *comm, zt_source **source) {
+  char dir[PATH_MAX], restart[PATH_MAX];
+  zt_restart_list list;
+  ZT_TRY(zt_path(dir, "%s/restart", path));
+  ZT_TRY(zt_restart_find(dir, comm, &list));
+  zt_status status =
+      list.count > 0
+          ? ZT_OK
+          : zt_fail(ZT_ERR_NOINPUT,
+                    "%s: no restart yet: 'ztinfo status' says more", dir);
+  for (int i = 0; i < list.count; i++) {
+    bool damaged = false;
+    status = zt_path(restart, "%s/%s", dir, list.names[i]);
+    if (status == ZT_OK)
+      status = open_restart(restart, comm, source, &damaged);
+    if (status == ZT_OK || !damaged)
+      break;
+    if (i + 1 < list.count)
+      zt_warn("passed over: %s", zt_last_error());
+  }
+  zt_restart_list_free(&list);
+  return status;
+}
+
 zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source) {
-  int kind = comm->rank == 0 ? kind_of(path) : 0;
-  ZT_TRY(zt_comm_broadcast(comm, &kind, sizeof kind, 0));
-  if (kind == WEIGHTS_FILE)
+  zt_path_kind kind;
+  ZT_TRY(zt_find_kind(path, comm, &kind));
+  switch (kind) {
+  case ZT_PATH_RESTART:
+    return open_restart(path, comm, source, NULL);
+  case ZT_PATH_RUN:
+    return open_run(path, comm, source);
+  case ZT_PATH_HF:
+    return zt_open_hf(path, comm, source);
+  default:
     return zt_checkpoint_open(path, comm, source);
-  if (kind == RESTART)
-    return open_restart(path, comm, source);
-  return zt_open_hf(path, comm, source);
+  }
 }
 
 /* ---- Digest ---- */

@@ -22,7 +22,22 @@ enum { ZT_BUFFER_BYTES = 512 << 10 };
  *  \return agreed status. */
 zt_status zt_open_hf(const char *path, zt_comm *comm, zt_source **source);
 
-/** Open a weights file, a restart or a Hugging Face directory.
+/** What a path that a user names may be. */
+typedef enum zt_path_kind {
+  ZT_PATH_WEIGHTS, /* also a file that is none of ours, or not there */
+  ZT_PATH_TOKENS,
+  ZT_PATH_HF, /* also a directory that is none of ours */
+  ZT_PATH_RESTART,
+  ZT_PATH_RUN /* a run's directory */
+} zt_path_kind;
+
+/** Tell by the name and the first look; opening it then tells what is wrong.
+ *  Collective, by a look of rank 0's.
+ *  \return agreed status. */
+zt_status zt_find_kind(const char *path, zt_comm *comm, zt_path_kind *kind);
+
+/** Open a weights file, a restart, a run's directory (its newest restart that
+ *  is whole) or a Hugging Face directory.
  *  Collective, as above. */
 zt_status zt_open_source(const char *path, zt_comm *comm, zt_source **source);
 

@@ -18,8 +18,8 @@
 
 static const char help[] =
     "Usage: ztgen SRC [OPTION]...\n"
-    "Generate greedily from a weights file, a restart or a Hugging Face\n"
-    "directory, alone or on the ranks of srun or mpiexec.\n"
+    "Generate greedily from a weights file, a restart, a run's directory or a\n"
+    "Hugging Face directory, alone or on the ranks of srun or mpiexec.\n"
     "\n"
     "      --prompt TEXT         one prompt\n"
     "      --tokens \"1 2 3\"      the ids of one prompt\n"
