@@ -5,11 +5,13 @@ libztio_a_SOURCES = \
   io/checkpoint.c io/checkpoint.h \
   io/checkpoint_writer.c io/checkpoint_writer.h \
   io/digest.c io/digest.h \
+  io/direct.c io/direct.h \
   io/format.h \
   io/h5.c io/h5.h \
   io/hfdir.c io/hfdir.h \
   io/output.c io/output.h \
   io/pieces.c io/pieces.h \
+  io/raw_rate.c io/raw_rate.h \
   io/restart.h \
   io/restart_blocks.c \
   io/restart_commit.c \
@@ -17,11 +19,14 @@ libztio_a_SOURCES = \
   io/restart_find.c \
   io/restart_inside.h \
   io/restart_layout.c io/restart_layout.h \
+  io/restart_open.c \
   io/restart_read.c \
   io/restart_save.c \
   io/restart_skeleton.c io/restart_skeleton.h \
   io/restart_source.c \
   io/restart_thread.c \
+  io/restart_verify.c \
+  io/restart_views.c io/restart_views.h \
   io/restart_writer.h \
   io/safetensors.c io/safetensors.h \
   io/source.c io/source.h \

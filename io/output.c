@@ -70,12 +70,19 @@ zt_status zt_output_begin(zt_output *output, const char *path, bool replace) {
 }
 
 zt_status zt_output_reserve(zt_output *output, int64_t bytes) {
-  if (fallocate(output->fd, 0, 0, bytes) == 0)
+  int rc;
+  do
+    rc = fallocate(output->fd, 0, 0, bytes);
+  while (rc != 0 && errno == EINTR);
+  if (rc == 0)
     return ZT_OK;
   if (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)
     return zt_fail_errno(ZT_ERR_IO, "%s: no room for %lld bytes",
                          output->temporary, (long long) bytes);
-  if (ftruncate(output->fd, bytes) != 0)
+  do
+    rc = ftruncate(output->fd, bytes);
+  while (rc != 0 && errno == EINTR);
+  if (rc != 0)
     return zt_fail_errno(ZT_ERR_IO, "%s: cannot extend", output->temporary);
   return ZT_OK;
 }
@@ -130,7 +137,11 @@ zt_status zt_output_join(const char *path, int *fd) {
 }
 
 zt_status zt_sync(int fd, const char *path) {
-  if (fsync(fd) != 0)
+  int rc;
+  do
+    rc = fsync(fd);
+  while (rc != 0 && errno == EINTR);
+  if (rc != 0)
     return zt_fail_errno(ZT_ERR_IO, "%s: cannot make it durable", path);
   return ZT_OK;
 }
@@ -143,9 +154,15 @@ zt_status zt_sync_directory(const char *path) {
   if (slash)
     name[slash == path ? 1 : slash - path] = '\0';
   zt_status status = ZT_OK;
-  int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd, rc = 0;
+  do
+    fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  do
+    rc = fd < 0 ? -1 : fsync(fd);
+  while (rc != 0 && errno == EINTR);
   /* Some file systems cannot sync a directory; they order renames. */
-  if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL && errno != EROFS))
+  if (fd < 0 || (rc != 0 && errno != EINVAL && errno != EROFS))
     status = zt_fail_errno(ZT_ERR_IO, "%s: cannot make it durable", name);
   if (fd >= 0)
     close(fd);
@@ -160,7 +177,9 @@ zt_status zt_write_at(int fd, const char *path, const void *bytes, size_t n,
                        offset + (off_t) done);
     if (m < 0 && errno == EINTR)
       continue;
-    if (m < 0)
+    if (m == 0)
+      errno = ENOSPC;
+    if (m <= 0)
       return zt_fail_errno(ZT_ERR_IO, "%s: cannot write", path);
     done += (size_t) m;
   }

@@ -37,14 +37,22 @@ typedef struct zt_restart_options {
                          up for one copy */
 } zt_restart_options;
 
+/** Which restarts stay. */
+typedef struct zt_retention {
+  int64_t keep;       /* the newest ones */
+  int64_t keep_every; /* those of steps that are a multiple; 0: none */
+  int64_t best;       /* the step whose evaluation was best; -1: none */
+} zt_retention;
+
 /** What a save is about, the same on every rank. */
 typedef struct zt_restart_save {
   int64_t step;            /* done */
   int64_t updates;         /* of AdamW */
   int64_t epoch, position; /* of the next sample */
   int64_t metrics_bytes;
-  json_t *configuration; /* resolved settings; borrowed until the end */
-  json_t *provenance;    /* who wrote it, from what; borrowed */
+  json_t *configuration;  /* resolved settings; borrowed until the end */
+  json_t *provenance;     /* who wrote it, from what; borrowed */
+  zt_retention retention; /* applied when it is committed, beside the run */
   /** Elements at .. at + n - 1 of this rank's padded shard; called by the
    *  writer's thread too.  Local.  \param[out] values  [n] host */
   zt_status (*read)(void *context, int state, int64_t at, int64_t n,
@@ -63,10 +71,12 @@ typedef struct zt_restart_end {
   uint64_t digest; /* of the state, DESIGN's --state */
   double seconds;  /* from start to commit */
   double stall;    /* of these the run stood still on this rank */
+  double raw_rate; /* bytes a second that the directory took from all ranks when
+                      it was measured, at the start; 0: unknown */
 } zt_restart_end;
 
 /** Prepare to save: decides the parts, lays out their skeletons, starts the
- *  writer's thread.
+ *  writer's thread, which begins by measuring the directory.
  *  Collective.
  *  \param[in] dir     RUN/restart, made if it is missing
  *  \param[in] model   family, model type, tie and so on, for the manifest;
@@ -122,11 +132,17 @@ typedef struct zt_restart {
 /** Open one and verify all but the data.
  *  Collective.
  *  \param[out] restart  zt_restart_close() it
- *  \param[out] damaged  the failure is a proven mismatch, not a failed read;
- *              may be NULL
+ *  \param[out] damaged  the failure is a proven mismatch, and not a failed read
+ *              or a newer format; may be NULL
  *  \return agreed status: ZT_ERR_NOINPUT, ZT_ERR_DATA, ZT_ERR_IO. */
 zt_status zt_restart_open(const char *path, zt_comm *comm, zt_restart **restart,
                           bool *damaged);
+/** Agree on a status where *damaged tells a proven mismatch of a checksum, a
+ *  seal or a name from other failures.  Proven damage on one rank counts more
+ *  than what fails on others, so that all fall back together.
+ *  Collective.
+ *  \param[in,out] damaged  of this rank, then of any */
+zt_status zt_restart_agree(zt_comm *comm, zt_status status, bool *damaged);
 /** Sets *restart to NULL; NULL is allowed.  Local. */
 void zt_restart_close(zt_restart **restart);
 /** Elements begin .. begin + count - 1 of the global flat space, each grid cell
@@ -135,6 +151,11 @@ void zt_restart_close(zt_restart **restart);
  *  \return ZT_ERR_DATA naming part, cell and parameter; ZT_ERR_IO. */
 zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
                           int64_t count, float *values);
+/** Verify all of its data: every grid cell, and the digest of the whole.
+ *  Collective; ranks share the cells.
+ *  \return agreed status: ZT_ERR_DATA naming the first part, cell and parameter
+ *          that is damaged, and how many cells are; ZT_ERR_IO. */
+zt_status zt_restart_verify(zt_restart *restart);
 /** Compare its parameters with those of a model: names, shapes, order.  Units
  *  may differ.  Local.  \return ZT_ERR_DATA. */
 zt_status zt_restart_check_params(const zt_restart *restart,
@@ -167,9 +188,10 @@ void zt_restart_list_free(zt_restart_list *list);
 /** Rename a restart that is proven damaged to NAME.bad (.bad-2, ...).
  *  Local, one rank.  A failure only warns. */
 void zt_restart_set_aside(const char *dir, const char *name);
-/** Remove what killed saves left, and all restarts but the newest `keep` and
- *  those whose step is a multiple of `keep_every` (0: none).
- *  Local, one rank.  Failures only warn. */
-void zt_restart_clean(const char *dir, int64_t keep, int64_t keep_every);
+/** Remove what killed processes left and, with a rule, the restarts that it
+ *  does not keep.  No save may be under way.
+ *  Local, one rank.  Failures only warn.
+ *  \param[in] retention  NULL: no restart is removed */
+void zt_restart_clean(const char *dir, const zt_retention *retention);
 
 #endif

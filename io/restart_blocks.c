@@ -75,14 +75,14 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   }
   if (!w->free_slots)
     return ZT_ERR_MEMORY;
-  ZT_TRY(map(ZT_BLOCK_BYTES, &w->buffer));
+  ZT_TRY(map((size_t) ZT_HANDS * ZT_BLOCK_BYTES, &w->buffers));
   return map((size_t) w->n_slots * ZT_BLOCK_BYTES, &w->slots);
 }
 
 void zt_blocks_destroy(zt_restart_writer *w) {
   size_t slots = (size_t) w->n_slots * ZT_BLOCK_BYTES;
-  if (w->buffer)
-    munmap(w->buffer, ZT_BLOCK_BYTES);
+  if (w->buffers)
+    munmap(w->buffers, (size_t) ZT_HANDS * ZT_BLOCK_BYTES);
   if (w->slots)
     munmap(w->slots, slots ? slots : 1);
   for (int s = 0; s < ZT_STATES; s++)
@@ -122,7 +122,7 @@ static zt_status stage(zt_restart_writer *w, zt_block *b) {
 zt_status zt_blocks_begin(zt_restart_writer *w) {
   zt_status status = ZT_OK;
   pthread_mutex_lock(&w->lock);
-  w->n_free = 0;
+  w->n_free = w->next = 0;
   for (int i = 0; i < w->n_slots; i++)
     w->free_slots[w->n_free++] = w->n_slots - 1 - i;
   for (int i = 0; i < w->n_blocks; i++)
@@ -135,20 +135,26 @@ zt_status zt_blocks_begin(zt_restart_writer *w) {
   return status;
 }
 
-zt_status zt_blocks_take(zt_restart_writer *w, int index) {
-  zt_block *b = &w->blocks[index];
-  size_t bytes = (size_t) b->cells * ZT_CELL_BYTES * ZT_STATES;
+zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {
   zt_status status = ZT_OK;
+  *index = -1;
   pthread_mutex_lock(&w->lock);
+  if (w->next == w->n_blocks) {
+    pthread_mutex_unlock(&w->lock);
+    return ZT_OK;
+  }
+  *index = w->next++;
+  zt_block *b = &w->blocks[*index];
+  size_t bytes = (size_t) b->cells * ZT_CELL_BYTES * ZT_STATES;
   while (b->state == ZT_BLOCK_READING)
     pthread_cond_wait(&w->changed, &w->lock);
   bool staged = b->state == ZT_BLOCK_STAGED;
   b->state = ZT_BLOCK_READING;
   pthread_mutex_unlock(&w->lock);
   if (staged)
-    memcpy(w->buffer, slot_of(w, b->slot), bytes);
+    memcpy(buffer, slot_of(w, b->slot), bytes);
   else
-    status = copy_block(w, b, w->buffer);
+    status = copy_block(w, b, buffer);
   pthread_mutex_lock(&w->lock);
   if (staged)
     w->free_slots[w->n_free++] = b->slot;
@@ -160,6 +166,7 @@ zt_status zt_blocks_take(zt_restart_writer *w, int index) {
 
 void zt_blocks_abandon(zt_restart_writer *w) {
   pthread_mutex_lock(&w->lock);
+  w->next = w->n_blocks;
   for (int i = 0; i < w->n_blocks; i++) {
     /* The run may be copying one this moment; its slot is not given back, but
      * the next save starts with all slots free. */

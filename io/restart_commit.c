@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What makes a written directory a restart: manifest, seal, rename. */
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "io/format.h"
@@ -78,6 +79,17 @@ static zt_status write_file(const char *dir, const char *name, const char *text,
   return status;
 }
 
+/* For other tools: not sealed, and what goes wrong with it costs no restart. */
+static void write_views(const zt_restart_writer *w) {
+  char path[PATH_MAX];
+  if (!w->views ||
+      write_file(w->temporary, ZT_VIEWS, w->views, w->views_size) == ZT_OK)
+    return;
+  zt_warn("no " ZT_VIEWS ": %s", zt_last_error());
+  if (zt_path(path, "%s/%s", w->temporary, ZT_VIEWS) == ZT_OK)
+    unlink(path);
+}
+
 static zt_status write_seal(const zt_restart_writer *w) {
   size_t size = strlen(w->manifest);
   zt_seal seal = {.manifest_bytes = (int64_t) size,
@@ -107,10 +119,20 @@ static zt_status put_in_place(const char *dir, const char *final) {
     return zt_sync_directory(final);
   if (errno != EEXIST && errno != ENOTEMPTY)
     return zt_fail_errno(ZT_ERR_IO, "%s: cannot rename", dir);
-  if (renameat2(AT_FDCWD, dir, AT_FDCWD, final, RENAME_EXCHANGE) != 0)
+  if (renameat2(AT_FDCWD, dir, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
+    ZT_TRY(zt_sync_directory(final));
+    zt_restart_remove(dir);
+    return ZT_OK;
+  }
+  /* Many file systems cannot exchange.  Killed between the two renames, the
+   * next start brings the old one back. */
+  char old[PATH_MAX];
+  ZT_TRY(zt_path(old, "%s" ZT_REPLACED, final));
+  zt_restart_remove(old);
+  if (rename(final, old) != 0 || rename(dir, final) != 0)
     return zt_fail_errno(ZT_ERR_IO, "%s: cannot replace", final);
   ZT_TRY(zt_sync_directory(final));
-  zt_restart_remove(dir);
+  zt_restart_remove(old);
   return ZT_OK;
 }
 
@@ -119,6 +141,7 @@ zt_status zt_restart_commit(zt_restart_writer *w) {
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_SEAL));
   if (w->save.sync)
     w->save.sync(w->save.sync_context);
+  write_views(w);
   ZT_TRY(
       write_file(w->temporary, ZT_MANIFEST, w->manifest, strlen(w->manifest)));
   ZT_TRY(write_seal(w));

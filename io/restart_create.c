@@ -3,7 +3,9 @@
 #include "base/memory.h"
 #include "comm/agree.h"
 #include "io/digest.h"
+#include "io/output.h"
 #include "io/restart_skeleton.h"
+#include "io/restart_views.h"
 #include "io/restart_writer.h"
 
 #include <errno.h>
@@ -73,8 +75,11 @@ static zt_status prepare_memory(zt_restart_writer *w,
   return zt_blocks_create(w, options->staging);
 }
 
+/* A restart is as durable as the names that lead to it. */
 static zt_status make_directory(const char *dir) {
-  if (mkdir(dir, 0777) == 0 || errno == EEXIST)
+  if (mkdir(dir, 0777) == 0)
+    return zt_sync_directory(dir);
+  if (errno == EEXIST)
     return ZT_OK;
   return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot make the directory", dir);
 }
@@ -112,7 +117,7 @@ static zt_status share_layout(zt_restart_writer *w) {
 static zt_status lay_out(zt_restart_writer *w, zt_source *source) {
   if (!is_leader(w))
     return ZT_OK;
-  ZT_TRY(zt_restart_skeleton(w->dir, w->params, w->comm->size, w->mine,
+  ZT_TRY(zt_restart_skeleton(w->params, w->comm->size, w->mine,
                              w->mine == 0 ? source : NULL, &w->parts[w->mine],
                              &w->front));
   w->fronts[w->mine] =
@@ -152,6 +157,19 @@ static zt_status describe(zt_restart_writer *w, json_t *model,
   return w->fixed ? ZT_OK : zt_fail(ZT_ERR_MEMORY, "out of memory (manifest)");
 }
 
+/* Rank 0, which knows the manifest; once the layout of all parts is known. */
+static zt_status make_views(zt_restart_writer *w) {
+  if (w->comm->rank != 0)
+    return ZT_OK;
+  return zt_views_make(&(zt_views){.manifest = w->fixed,
+                                   .unit_numel = w->unit_numel,
+                                   .n_units = w->params->n_units,
+                                   .ranks = w->comm->size,
+                                   .parts = w->parts,
+                                   .n_parts = w->n_parts},
+                       &w->views, &w->views_size);
+}
+
 zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
                                    json_t *model, zt_source *source,
                                    const zt_restart_options *options,
@@ -174,11 +192,14 @@ zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
   if (status == ZT_OK)
     status = share_layout(w);
   if (status == ZT_OK)
+    status = zt_agree(comm, make_views(w));
+  if (status == ZT_OK)
     status = zt_agree(comm, zt_writer_thread_start(w));
   if (status != ZT_OK) {
     zt_restart_writer_destroy(&w);
     return status;
   }
+  zt_writer_post(w, ZT_JOB_MEASURE);
   *writer = w;
   return ZT_OK;
 }
@@ -198,6 +219,7 @@ void zt_restart_writer_destroy(zt_restart_writer **writer) {
   free(w->parts);
   free(w->fronts);
   free(w->front);
+  free(w->views);
   free(w->tables);
   free(w->manifest);
   free(w);

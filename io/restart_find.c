@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* "step-" and digits, nothing else: a restart that was renamed into place. */
 static bool step_of(const char *name, int64_t *step) {
@@ -100,48 +101,71 @@ void zt_restart_set_aside(const char *dir, const char *name) {
   zt_warn("%s is damaged, and cannot be renamed: %s", from, strerror(errno));
 }
 
-/* What a killed save left. */
+/* What killed processes left: saves, removals, measurements. */
 static bool is_leftover(const char *name) {
-  return (zt_starts_with(name, "step-") && zt_ends_with(name, ".tmp")) ||
-         zt_starts_with(name, ".skeleton-");
+  return zt_ends_with(name, ".tmp") &&
+         (zt_starts_with(name, "step-") || zt_starts_with(name, ".rate-"));
+}
+
+/* Killed while one restart took the place of another: one of them stands. */
+static void end_replacing(const char *path) {
+  char place[PATH_MAX];
+  size_t length = strlen(path) - strlen(ZT_REPLACED);
+  if (zt_path(place, "%.*s", (int) length, path) != ZT_OK)
+    return;
+  if (access(place, F_OK) == 0)
+    zt_restart_remove(path);
+  else if (rename(path, place) != 0)
+    zt_warn("%s: cannot be renamed to %s: %s", path, place, strerror(errno));
 }
 
 static void remove_leftovers(const char *dir) {
   char path[PATH_MAX];
   DIR *d = opendir(dir);
   struct dirent *entry;
-  while (d && (entry = readdir(d)))
-    if (is_leftover(entry->d_name) &&
-        zt_path(path, "%s/%s", dir, entry->d_name) == ZT_OK) {
-      if (entry->d_name[0] == '.')
-        remove(path);
-      else
-        zt_restart_remove(path);
-    }
+  while (d && (entry = readdir(d))) {
+    if (zt_path(path, "%s/%s", dir, entry->d_name) != ZT_OK)
+      continue;
+    if (is_leftover(entry->d_name))
+      zt_restart_remove(path);
+    else if (zt_starts_with(entry->d_name, "step-") &&
+             zt_ends_with(entry->d_name, ZT_REPLACED))
+      end_replacing(path);
+  }
   if (d)
     closedir(d);
 }
 
-void zt_restart_clean(const char *dir, int64_t keep, int64_t keep_every) {
+static bool is_kept(const zt_retention *r, int place, int64_t step) {
+  return place < r->keep || step == r->best ||
+         (r->keep_every > 0 && step % r->keep_every == 0);
+}
+
+/* Renamed first: a removal that is interrupted leaves nothing that looks like a
+ * restart. */
+static void remove_restart(const char *dir, const char *name) {
+  char path[PATH_MAX], doomed[PATH_MAX];
+  if (zt_path(path, "%s/%s", dir, name) != ZT_OK ||
+      zt_path(doomed, "%s/%s.old.tmp", dir, name) != ZT_OK)
+    return;
+  if (rename(path, doomed) == 0)
+    zt_restart_remove(doomed);
+  else
+    zt_warn("%s: cannot be removed: %s", path, strerror(errno));
+}
+
+void zt_restart_clean(const char *dir, const zt_retention *retention) {
   zt_restart_list list = {0};
   remove_leftovers(dir);
+  if (!retention)
+    return;
   if (read_names(dir, &list) != ZT_OK)
     zt_warn("%s", zt_last_error());
-  for (int64_t i = keep; keep > 0 && i < list.count; i++) {
-    char path[PATH_MAX], doomed[PATH_MAX];
+  for (int i = 0; i < list.count; i++) {
     int64_t step;
     step_of(list.names[i], &step);
-    if (keep_every > 0 && step % keep_every == 0)
-      continue;
-    /* Renamed first: a removal that is interrupted leaves nothing that looks
-     * like a restart. */
-    if (zt_path(path, "%s/%s", dir, list.names[i]) != ZT_OK ||
-        zt_path(doomed, "%s/%s.old.tmp", dir, list.names[i]) != ZT_OK)
-      break;
-    if (rename(path, doomed) == 0)
-      zt_restart_remove(doomed);
-    else
-      zt_warn("%s: cannot be removed: %s", path, strerror(errno));
+    if (!is_kept(retention, i, step))
+      remove_restart(dir, list.names[i]);
   }
   zt_restart_list_free(&list);
 }

@@ -160,9 +160,10 @@ static zt_status parse_lines(const char *path, const char *text,
 }
 
 zt_status zt_seal_parse(const char *path, const char *text, size_t size,
-                        zt_seal *seal) {
+                        zt_seal *seal, bool *damaged) {
   *seal = (zt_seal){0};
-  if (!seal_holds(text, size))
+  *damaged = !seal_holds(text, size);
+  if (*damaged)
     return zt_fail(ZT_ERR_DATA, "%s: the seal does not fit its text", path);
   zt_status status = parse_lines(path, text, seal);
   if (status != ZT_OK)

@@ -22,6 +22,9 @@ typedef struct zt_part {
   int64_t data[ZT_STATES]; /* offsets of the states */
 } zt_part;
 
+/** Ends the name of a restart while another one of its step takes its place. */
+#define ZT_REPLACED ".replaced"
+
 /** "part-00012.h5" */
 void zt_part_name(int index, char name[32]);
 
@@ -64,9 +67,12 @@ typedef struct zt_seal {
 
 /** The text of COMMIT. */
 void zt_seal_format(const zt_seal *seal, zt_text *text);
-/** \param[out] seal  free() its parts
+/** \param[out] seal     free() its parts
+ *  \param[out] damaged  the last line does not fit the others; in all versions
+ *                       it is made as it is now, so that a newer one is told
+ *                       from a damaged one
  *  \return ZT_ERR_DATA naming what is wrong. */
 zt_status zt_seal_parse(const char *path, const char *text, size_t size,
-                        zt_seal *seal);
+                        zt_seal *seal, bool *damaged);
 
 #endif

@@ -67,6 +67,7 @@ zt_status zt_restart_start(zt_restart_writer *writer,
     return zt_fail(ZT_ERR_INTERNAL, "a restart is being written already");
   w->began = zt_clock_ns();
   w->stall = 0;
+  zt_writer_wait(w); /* it may still measure or clean */
   w->save = *save;
   w->digest = 0;
   memset(w->tables, 0, (size_t) w->n_parts * sizeof *w->tables);
@@ -96,7 +97,10 @@ static zt_status end_writing(zt_restart_writer *w) {
   ZT_TRY(zt_agree(w->comm, zt_writer_join(w)));
   ZT_TRY(
       zt_comm_all_reduce(w->comm, (int64_t *) w->tables, w->n_parts, ZT_SUM));
-  ZT_TRY(zt_comm_all_reduce(w->comm, (int64_t *) &w->digest, 1, ZT_SUM));
+  int64_t sums[2] = {(int64_t) w->digest, (int64_t) w->raw_rate};
+  ZT_TRY(zt_comm_all_reduce(w->comm, sums, 2, ZT_SUM));
+  w->digest = (uint64_t) sums[0];
+  w->raw_sum = sums[1];
   char text[32];
   snprintf(text, sizeof text, "step=%" PRId64, w->save.step);
   w->digest += zt_digest_text(text);
@@ -118,9 +122,11 @@ static zt_status end_commit(zt_restart_writer *w, zt_restart_end *end) {
                           .step = w->save.step,
                           .digest = w->digest,
                           .seconds = 1e-9 * (double) (zt_clock_ns() - w->began),
-                          .stall = 1e-9 * (double) w->stall};
+                          .raw_rate = (double) w->raw_sum};
   for (int i = 0; i < w->n_parts; i++)
     end->bytes += w->parts[i].bytes;
+  if (w->comm->rank == 0)
+    zt_writer_post(w, ZT_JOB_CLEAN);
   return ZT_OK;
 }
 
@@ -137,13 +143,16 @@ zt_status zt_restart_advance(zt_restart_writer *writer, bool any_busy,
   *end = (zt_restart_end){0};
   if (any_busy || writer->phase == ZT_JOB_NONE)
     return ZT_OK;
+  int64_t began = zt_clock_ns();
   zt_status status = writer->phase == ZT_JOB_WRITE ? end_writing(writer)
                                                    : end_commit(writer, end);
+  writer->stall += zt_clock_ns() - began;
+  end->stall = 1e-9 * (double) writer->stall;
   return status == ZT_OK ? ZT_OK : give_up(writer, status);
 }
 
 zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end) {
-  int64_t began = zt_clock_ns();
+  int64_t began = zt_clock_ns(), stall = writer->stall;
   *end = (zt_restart_end){0};
   while (writer->phase != ZT_JOB_NONE) {
     int64_t busy = zt_restart_busy(writer);
@@ -152,7 +161,7 @@ zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end) {
       nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     ZT_TRY(zt_restart_advance(writer, busy, end));
   }
-  if (end->committed)
-    end->stall += 1e-9 * (double) (zt_clock_ns() - began);
+  /* All of this is waiting. */
+  end->stall = 1e-9 * (double) (stall + zt_clock_ns() - began);
   return ZT_OK;
 }

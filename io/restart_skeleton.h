@@ -6,19 +6,17 @@
 
 #include "io/restart_layout.h"
 
-/** Lay out a part with HDF5, once, in a file that is removed again.
+/** Lay out a part with HDF5, once, in memory: no disk can be full.
  *  Local.
- *  \param[in]     dir     where the file may stand for a moment
  *  \param[in]     index   of the part
  *  \param[in]     source  its configuration files go into the part; NULL: none
  *  \param[in,out] part    first, ranks and cells are given; offsets are set
  *  \param[out]    front   [part->checksums] all bytes before the checksums;
  *                         free() it */
-zt_status zt_restart_skeleton(const char *dir, const zt_params *params,
-                              int ranks, int index, zt_source *source,
-                              zt_part *part, char **front);
+zt_status zt_restart_skeleton(const zt_params *params, int ranks, int index,
+                              zt_source *source, zt_part *part, char **front);
 
-/** Remove a directory and the files in it, if it exists.  Local.  A failure
+/** Remove a directory and the files in it, or a file, if it exists.  Local.  A failure
  *  only warns. */
 void zt_restart_remove(const char *dir);
 

@@ -1,59 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The thread that brings a save to disk.  It makes POSIX calls and copies, no
- * MPI and no HDF5 calls. */
-#include "base/log.h"
-#include "base/text.h"
+/* The thread that brings a save to disk, with a helper while blocks are
+ * written.  It makes POSIX calls and copies, no MPI and no HDF5 calls. */
 #include "io/digest.h"
-#include "io/output.h"
+#include "io/direct.h"
+#include "io/raw_rate.h"
 #include "io/restart_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 /* ---- Writing blocks ---- */
 
-/* Two descriptors of one file: cells are whole pages and go past the page cache
- * where the file system takes that; checksums are small. */
-typedef struct part_file {
-  char path[PATH_MAX];
-  int cells, sums;
-} part_file;
-
-static zt_status open_part(const zt_restart_writer *w, part_file *f) {
-  ZT_TRY(zt_restart_part_path(w, f->path));
-  f->sums = open(f->path, O_WRONLY | O_CLOEXEC);
-  if (f->sums < 0)
-    return zt_fail_errno(ZT_ERR_IO, "%s: cannot open", f->path);
-  f->cells = open(f->path, O_WRONLY | O_CLOEXEC | O_DIRECT);
-  return ZT_OK; /* -1: the file system has no direct I/O */
-}
-
-static zt_status close_part(part_file *f) {
-  bool failed = f->cells >= 0 && close(f->cells) != 0;
-  if (close(f->sums) != 0 || failed)
-    return zt_fail_errno(ZT_ERR_IO, "%s: cannot write", f->path);
-  return ZT_OK;
-}
-
-/* Some file systems take the flag and refuse the write. */
-static zt_status write_cells(part_file *f, const char *bytes, size_t n,
-                             int64_t offset) {
-  if (f->cells >= 0) {
-    ssize_t done = pwrite(f->cells, bytes, n, offset);
-    if (done == (ssize_t) n)
-      return ZT_OK;
-    if (done < 0 && errno == EINVAL) {
-      close(f->cells);
-      f->cells = -1;
-    }
-  }
-  /* Also what was written short: a full disk shows here. */
-  return zt_write_at(f->sums, f->path, bytes, n, offset);
-}
+/* What one of the threads that write the blocks has and finds.  Sums do not
+ * depend on the order, so each adds up its own. */
+typedef struct hand {
+  zt_restart_writer *w;
+  zt_direct *part;
+  char *buffer;           /* [ZT_BLOCK_BYTES] */
+  uint64_t table, digest; /* of its blocks */
+  zt_status status;
+  char message[ZT_MESSAGE_SIZE];
+} hand;
 
 /* What the elements of a block add to the digest of the state. */
 static uint64_t digest_block(const zt_restart_writer *w, const zt_block *b,
@@ -78,29 +47,43 @@ static uint64_t digest_block(const zt_restart_writer *w, const zt_block *b,
   return sum;
 }
 
-static zt_status write_block(zt_restart_writer *w, part_file *f, int index) {
+static zt_status write_block(hand *h, int index) {
+  zt_restart_writer *w = h->w;
   const zt_part *part = &w->parts[w->mine];
   const zt_block *b = &w->blocks[index];
   size_t bytes = (size_t) b->cells * ZT_CELL_BYTES;
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_WRITE));
-  ZT_TRY(zt_blocks_take(w, index));
   for (int s = 0; s < ZT_STATES; s++) {
-    const char *cells = w->buffer + (size_t) s * bytes;
+    const char *cells = h->buffer + (size_t) s * bytes;
     uint64_t *sums = w->sums[s] + b->sums;
     for (int64_t c = 0; c < b->cells; c++) {
       sums[c] = zt_cell_checksum(cells + c * ZT_CELL_BYTES);
-      w->tables[w->mine] +=
-          zt_table_mix(s * part->cells + b->cell + c, sums[c]);
+      h->table += zt_table_mix(s * part->cells + b->cell + c, sums[c]);
     }
-    w->digest += digest_block(w, b, s, (const float *) (const void *) cells);
-    ZT_TRY(
-        write_cells(f, cells, bytes, part->data[s] + b->cell * ZT_CELL_BYTES));
+    h->digest += digest_block(w, b, s, (const float *) (const void *) cells);
+    ZT_TRY(zt_direct_write(h->part, cells, bytes,
+                           part->data[s] + b->cell * ZT_CELL_BYTES));
   }
   return ZT_OK;
 }
 
+static void *write_blocks(void *argument) {
+  hand *h = argument;
+  int index;
+  do {
+    h->status = zt_blocks_take(h->w, h->buffer, &index);
+    if (h->status == ZT_OK && index >= 0)
+      h->status = write_block(h, index);
+  } while (h->status == ZT_OK && index >= 0);
+  if (h->status != ZT_OK) {
+    snprintf(h->message, sizeof h->message, "%s", zt_last_error());
+    zt_blocks_abandon(h->w);
+  }
+  return NULL;
+}
+
 /* Blocks of one unit are neighbours in the part, so their checksums are. */
-static zt_status write_sums(const zt_restart_writer *w, part_file *f) {
+static zt_status write_sums(const zt_restart_writer *w, zt_direct *f) {
   const zt_part *part = &w->parts[w->mine];
   for (int i = 0; i < w->n_blocks;) {
     const zt_block *first = &w->blocks[i];
@@ -108,43 +91,83 @@ static zt_status write_sums(const zt_restart_writer *w, part_file *f) {
     for (; i < w->n_blocks && w->blocks[i].cell == first->cell + n; i++)
       n += w->blocks[i].cells;
     for (int s = 0; s < ZT_STATES; s++)
-      ZT_TRY(zt_write_at(f->sums, f->path, w->sums[s] + first->sums,
-                         (size_t) n * sizeof(uint64_t),
-                         part->checksums + (s * part->cells + first->cell) *
-                                               (int64_t) sizeof(uint64_t)));
+      ZT_TRY(zt_direct_write(f, w->sums[s] + first->sums,
+                             (size_t) n * sizeof(uint64_t),
+                             part->checksums + (s * part->cells + first->cell) *
+                                                   (int64_t) sizeof(uint64_t)));
   }
   return ZT_OK;
 }
 
-static zt_status write_blocks(zt_restart_writer *w) {
-  part_file f;
-  ZT_TRY(open_part(w, &f));
+/* While one thread waits for the disk, another one copies and sums up. */
+static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
+  hand hands[ZT_HANDS];
+  pthread_t helpers[ZT_HANDS];
+  bool helps[ZT_HANDS] = {false};
   zt_status status = ZT_OK;
-  for (int i = 0; i < w->n_blocks && status == ZT_OK; i++)
-    status = write_block(w, &f, i);
+  for (int i = 0; i < ZT_HANDS; i++)
+    hands[i] = (hand){
+        .w = w, .part = f, .buffer = w->buffers + (size_t) i * ZT_BLOCK_BYTES};
+  for (int i = 1; i < ZT_HANDS && i < w->n_blocks; i++)
+    helps[i] = pthread_create(&helpers[i], NULL, write_blocks, &hands[i]) == 0;
+  write_blocks(&hands[0]);
+  for (int i = 0; i < ZT_HANDS; i++) {
+    if (helps[i])
+      pthread_join(helpers[i], NULL);
+    w->tables[w->mine] += hands[i].table;
+    w->digest += hands[i].digest;
+    if (hands[i].status != ZT_OK && status == ZT_OK)
+      status = zt_fail(hands[i].status, "%s", hands[i].message);
+  }
+  return status;
+}
+
+static zt_status write_part(zt_restart_writer *w) {
+  char path[PATH_MAX];
+  zt_direct f = {.fd = -1, .direct = -1};
+  zt_status status = zt_restart_part_path(w, path);
+  if (status == ZT_OK && zt_direct_open(&f, path, O_WRONLY) != ZT_OK)
+    status = ZT_ERR_IO;
+  if (status == ZT_OK)
+    status = write_all(w, &f);
   if (status == ZT_OK)
     status = write_sums(w, &f);
   if (status == ZT_OK)
     status = zt_fault_check(ZT_FAULT_RESTART_SYNC);
   if (status == ZT_OK)
-    status = zt_sync(f.sums, f.path);
-  zt_status closed = close_part(&f);
-  return status == ZT_OK ? closed : status;
+    status = zt_direct_sync(&f);
+  if (status == ZT_OK)
+    return zt_direct_close(&f);
+  /* Nobody may wait for blocks that will never be written. */
+  char message[ZT_MESSAGE_SIZE];
+  snprintf(message, sizeof message, "%s", zt_last_error());
+  zt_blocks_abandon(w);
+  zt_direct_close(&f);
+  return zt_fail(status, "%s", message);
 }
 
 /* ---- The thread ---- */
 
+/* What the directory takes at best, beside which saves are judged. */
+static void measure_directory(zt_restart_writer *w) {
+  size_t bytes = (size_t) w->cells * ZT_STATES * ZT_CELL_BYTES;
+  w->raw_rate = zt_raw_write_rate(w->dir, w->comm->rank, bytes, w->buffers,
+                                  ZT_BLOCK_BYTES);
+}
+
 static zt_status run_job(zt_restart_writer *w, zt_writer_job job) {
-  if (job == ZT_JOB_COMMIT)
+  switch (job) {
+  case ZT_JOB_MEASURE:
+    measure_directory(w);
+    return ZT_OK;
+  case ZT_JOB_WRITE:
+    return write_part(w);
+  case ZT_JOB_COMMIT:
     return zt_restart_commit(w);
-  zt_status status = write_blocks(w);
-  if (status != ZT_OK) {
-    char message[ZT_MESSAGE_SIZE];
-    snprintf(message, sizeof message, "%s", zt_last_error());
-    zt_blocks_abandon(w);
-    return zt_fail(status, "%s", message);
+  default:
+    zt_restart_clean(w->dir, &w->save.retention);
+    return ZT_OK;
   }
-  return ZT_OK;
 }
 
 static void *work(void *argument) {
@@ -188,21 +211,24 @@ zt_status zt_writer_thread_start(zt_restart_writer *w) {
 void zt_writer_thread_stop(zt_restart_writer *w) {
   if (!w->has_thread)
     return;
-  pthread_mutex_lock(&w->lock);
-  while (w->job != ZT_JOB_NONE)
-    pthread_cond_wait(&w->changed, &w->lock);
-  w->job = ZT_JOB_QUIT;
-  pthread_cond_broadcast(&w->changed);
-  pthread_mutex_unlock(&w->lock);
+  zt_writer_post(w, ZT_JOB_QUIT);
   pthread_join(w->thread, NULL);
   pthread_mutex_destroy(&w->lock);
   pthread_cond_destroy(&w->changed);
 }
 
 void zt_writer_post(zt_restart_writer *w, zt_writer_job job) {
+  zt_writer_wait(w);
   pthread_mutex_lock(&w->lock);
   w->job = job;
   pthread_cond_broadcast(&w->changed);
+  pthread_mutex_unlock(&w->lock);
+}
+
+void zt_writer_wait(zt_restart_writer *w) {
+  pthread_mutex_lock(&w->lock);
+  while (w->job != ZT_JOB_NONE)
+    pthread_cond_wait(&w->changed, &w->lock);
   pthread_mutex_unlock(&w->lock);
 }
 
@@ -214,12 +240,8 @@ bool zt_writer_busy(zt_restart_writer *w) {
 }
 
 zt_status zt_writer_join(zt_restart_writer *w) {
-  pthread_mutex_lock(&w->lock);
-  while (w->job != ZT_JOB_NONE)
-    pthread_cond_wait(&w->changed, &w->lock);
-  zt_status status = w->job_status;
-  if (status != ZT_OK)
-    zt_fail(status, "%s", w->job_message);
-  pthread_mutex_unlock(&w->lock);
-  return status;
+  zt_writer_wait(w);
+  if (w->job_status != ZT_OK)
+    zt_fail(w->job_status, "%s", w->job_message);
+  return w->job_status;
 }

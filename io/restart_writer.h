@@ -16,7 +16,8 @@
 
 enum {
   ZT_BLOCK_CELLS = 64, /* 1 MiB of each state */
-  ZT_BLOCK_BYTES = ZT_STATES * ZT_BLOCK_CELLS * ZT_CELL_BYTES
+  ZT_BLOCK_BYTES = ZT_STATES * ZT_BLOCK_CELLS * ZT_CELL_BYTES,
+  ZT_HANDS = 2 /* threads that write blocks */
 };
 
 typedef enum zt_block_state {
@@ -38,8 +39,10 @@ typedef struct zt_block {
 
 typedef enum zt_writer_job {
   ZT_JOB_NONE,
-  ZT_JOB_WRITE,  /* this rank's blocks */
-  ZT_JOB_COMMIT, /* rank 0: manifest, seal, rename */
+  ZT_JOB_MEASURE, /* the directory, once */
+  ZT_JOB_WRITE,   /* this rank's blocks */
+  ZT_JOB_COMMIT,  /* rank 0: manifest, seal, rename */
+  ZT_JOB_CLEAN,   /* rank 0: old restarts go */
   ZT_JOB_QUIT
 } zt_writer_job;
 
@@ -55,15 +58,19 @@ struct zt_restart_writer {
   zt_hash *fronts; /* [parts] hash of everything before the checksums */
   int n_parts, mine;
   char *front; /* the part's leader alone: the bytes before them */
+  char *views; /* rank 0: the bytes of views.h5; NULL: too many */
+  size_t views_size;
 
   zt_block *blocks;
   int n_blocks;
   int64_t cells;             /* of this rank */
   uint64_t *sums[ZT_STATES]; /* [cells] */
-  char *buffer;              /* [ZT_BLOCK_BYTES] of the thread, page-aligned */
+  char *buffers;             /* [ZT_HANDS, ZT_BLOCK_BYTES] page-aligned */
   char *slots;               /* [n_slots, ZT_BLOCK_BYTES], page-aligned */
   int n_slots;
   int *free_slots, n_free;
+  int next;        /* block that nobody has begun to write */
+  double raw_rate; /* bytes a second this rank could write; 0: unknown */
 
   /* The save under way; the thread reads it only during a job. */
   zt_writer_job phase; /* WRITE, COMMIT, or NONE when no save runs */
@@ -71,6 +78,7 @@ struct zt_restart_writer {
   char temporary[PATH_MAX], final[PATH_MAX];
   uint64_t *tables;     /* [parts] sums of the checksum tables */
   uint64_t digest;      /* of this rank's elements, later of all */
+  int64_t raw_sum;      /* raw_rate of all ranks */
   char *manifest;       /* rank 0 */
   int64_t began, stall; /* ns */
 
@@ -91,18 +99,22 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging);
 void zt_blocks_destroy(zt_restart_writer *w);
 /** A save begins: all blocks are live, or staged at once if all fit. */
 zt_status zt_blocks_begin(zt_restart_writer *w);
-/** By the thread: a block's content, into its buffer; from then on the run may
- *  change it. */
-zt_status zt_blocks_take(zt_restart_writer *w, int index);
-/** By the thread after a failure: nothing more will be taken. */
+/** By a writing thread: the next block's content; from then on the run may
+ *  change it.
+ *  \param[out] buffer  [ZT_BLOCK_BYTES]
+ *  \param[out] index   -1: there is none left */
+zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index);
+/** By a writing thread after a failure: nothing more will be taken. */
 void zt_blocks_abandon(zt_restart_writer *w);
 
 /* restart_thread.c */
 
 zt_status zt_writer_thread_start(zt_restart_writer *w);
 void zt_writer_thread_stop(zt_restart_writer *w);
-/** Hand a job to the thread. */
+/** Hand a job to the thread, once it is done with the one before. */
 void zt_writer_post(zt_restart_writer *w, zt_writer_job job);
+/** Wait until the thread has nothing to do. */
+void zt_writer_wait(zt_restart_writer *w);
 /** Whether the thread still works on its job. */
 bool zt_writer_busy(zt_restart_writer *w);
 /** Wait for the end of the job; its status, with the message. */

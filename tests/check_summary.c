@@ -36,6 +36,8 @@ START_TEST(golden_line) {
   ck_assert_str_eq(zt_progress_format(&l, line),
                    "step      1/20000  loss 10.8000  norm 123.457  lr 0.00e+00 "
                    "    9.5 tok/s  left      ?");
+  l.failed_saves = 2;
+  ck_assert(strstr(zt_progress_format(&l, line), "?  SAVES FAILED 2"));
 }
 END_TEST
 
@@ -83,7 +85,7 @@ END_TEST
 START_TEST(extreme_values) {
   char line[ZT_PROGRESS_SIZE];
   zt_progress_line l = {INT64_MIN, INT64_MIN, -DBL_MAX, -DBL_MAX, -DBL_MAX,
-                        SIZE_MAX,  DBL_MAX,   DBL_MAX,  DBL_MAX};
+                        SIZE_MAX,  INT64_MAX, DBL_MAX,  DBL_MAX,  DBL_MAX};
   ck_assert_uint_lt(strlen(zt_progress_format(&l, line)), ZT_PROGRESS_SIZE);
 }
 END_TEST

@@ -84,6 +84,8 @@ const char *zt_progress_format(const zt_progress_line *line,
   if (line->memory > 0)
     add(buffer, &used, "  mem %10s", zt_human_bytes((double) line->memory, a));
   add(buffer, &used, "  left %6s", short_time(line->seconds_left, a));
+  if (line->failed_saves > 0)
+    add(buffer, &used, "  SAVES FAILED %" PRId64, line->failed_saves);
   return buffer;
 }
 

@@ -11,7 +11,8 @@
 typedef struct zt_progress_line {
   int64_t step, steps;
   double loss, grad_norm, lr;
-  size_t memory; /* bytes of the fullest rank; 0: not shown */
+  size_t memory;        /* bytes of the fullest rank; 0: not shown */
+  int64_t failed_saves; /* in a row; 0: not shown */
   /* Filled by zt_progress_take(). */
   double token_rate;   /* a second, all ranks */
   double peak_share;   /* of the peak FLOP/s; negative: not shown */

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libzttrain.a
 ZT_LAYERS += libzttrain.a
 libzttrain_a_SOURCES = \
+  src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
   src/train/generate.c src/train/generate.h \
   src/train/optim.c src/train/optim.h \

@@ -99,10 +99,8 @@ zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart, bool *damaged) {
   for (l.state = 0; l.state < ZT_STATES && status == ZT_OK; l.state++)
     status = each_piece(zero3, load_piece, &l);
   free(l.buffer);
-  int64_t proven = status == ZT_ERR_DATA;
-  ZT_TRY(zt_comm_all_reduce(zero3->comm, &proven, 1, ZT_MAX));
-  *damaged = proven != 0;
-  return zt_agree(zero3->comm, status);
+  *damaged = status == ZT_ERR_DATA;
+  return zt_restart_agree(zero3->comm, status, damaged);
 }
 
 /* ---- Digest ---- */

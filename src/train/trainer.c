@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "comm/agree.h"
 #include "report/runstate.h"
+#include "train/attempts.h"
 #include "train/schedule.h"
 #include "train/trainer_inside.h"
 #include "train/watch.h"
@@ -75,7 +76,8 @@ static zt_status say_progress(zt_trainer *t, const zt_step_result *r,
                         .loss = r->loss,
                         .grad_norm = r->grad_norm,
                         .lr = lr,
-                        .memory = (size_t) memory};
+                        .memory = (size_t) memory,
+                        .failed_saves = t->failures};
   zt_progress_take(&t->progress, zt_clock_ns(), &p);
   zt_info("%s", zt_progress_format(&p, line));
   return ZT_OK;
@@ -133,6 +135,8 @@ static zt_status loop(zt_trainer *t) {
   while (!last) {
     int64_t asked[ASKED];
     ZT_TRY(run_step(t));
+    if (t->done == t->first + 1)
+      zt_attempts_end(t->root);
     ZT_TRY(ask(t, asked));
     ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
     last = t->done == t->settings->train.steps;
@@ -217,6 +221,7 @@ static const zt_trainer *dying;
 
 static void write_failure(const zt_trainer *t, int code, int rank,
                           const char *message) {
+  zt_attempts_note(code);
   zt_runstate_write(t->settings->run.dir,
                     &(zt_runstate){.state = ZT_RUN_FAILED,
                                    .code = code,
@@ -250,6 +255,7 @@ static zt_status run(zt_trainer *t) {
   bool finished;
   ZT_TRY(zt_trainer_start(t, &finished));
   if (finished) {
+    zt_attempts_end(t->root);
     zt_info("the run is finished: step %" PRId64 " of %" PRId64 " is in %s",
             t->done, t->settings->train.steps, t->newest);
     return zt_agree(t->comm, write_state(t, ZT_RUN_DONE));

@@ -72,6 +72,8 @@ zt_status zt_trainer_choose(zt_trainer *t) {
   bool automatic = !strcmp(wish, "auto"), none = !strcmp(wish, "none");
   bool require = !strcmp(wish, "require");
   t->candidate = -1;
+  if (t->root)
+    zt_restart_clean(t->restart_dir, NULL);
   ZT_TRY(zt_restart_find(t->restart_dir, t->comm, &t->list));
   if (!automatic && !none && !require)
     return open_path(t);

@@ -6,6 +6,7 @@
 #include "train/trainer_inside.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static zt_status count_failure(zt_trainer *t, zt_status status) {
 
 /* What is said and done when a save is committed. */
 static void count_success(zt_trainer *t, const zt_restart_end *end) {
-  char size[32], rate[32];
+  char size[32], of_raw[32];
   snprintf(t->newest, sizeof t->newest, "step-%09" PRId64, end->step);
   t->failures = 0;
   t->saves++;
@@ -50,17 +51,23 @@ static void count_success(zt_trainer *t, const zt_restart_end *end) {
   t->save_ns += (int64_t) (1e9 * end->seconds);
   if (!t->root)
     return;
-  zt_info("restart %s: %s in %.2f s (%s/s), training held up %.3f s", t->newest,
-          zt_human_bytes((double) end->bytes, size), end->seconds,
-          zt_human_bytes((double) end->bytes / end->seconds, rate), end->stall);
+  double gb = 1e-9 * (double) end->bytes / end->seconds;
+  double share = end->raw_rate > 0 ? 1e9 * gb / end->raw_rate : NAN;
+  if (isnan(share))
+    snprintf(of_raw, sizeof of_raw, "raw rate unknown");
+  else
+    snprintf(of_raw, sizeof of_raw, "%.0f %% of the raw rate", 100 * share);
+  zt_info("restart %s: %s in %.2f s, %.2f GB/s, %s; training held up %.3f s",
+          t->newest, zt_human_bytes((double) end->bytes, size), end->seconds,
+          gb, of_raw, end->stall);
   zt_metrics_line(t->metrics, "restart",
                   ZT_FIELDS(zt_field_int("step", end->step),
                             zt_field_text("name", t->newest),
                             zt_field_int("bytes", end->bytes),
                             zt_field_real("seconds", end->seconds),
+                            zt_field_real("gb_per_second", gb),
+                            zt_field_real("raw_share", share),
                             zt_field_real("stall", end->stall)));
-  zt_restart_clean(t->restart_dir, t->settings->restart.keep,
-                   t->settings->restart.keep_every);
 }
 
 static zt_status end_save(zt_trainer *t, zt_status status,
@@ -96,6 +103,10 @@ static zt_status start_save(zt_trainer *t) {
                           .metrics_bytes = zt_metrics_tell(t->metrics),
                           .configuration = t->configuration,
                           .provenance = t->provenance,
+                          .retention = {.keep = t->settings->restart.keep,
+                                        .keep_every =
+                                            t->settings->restart.keep_every,
+                                        .best = -1},
                           .read = zt_state_read,
                           .context = t->step->zero3,
                           .sync = t->metrics ? sync_metrics : NULL,

@@ -4,6 +4,7 @@
 #include "base/settings_json.h"
 #include "base/text.h"
 #include "comm/agree.h"
+#include "train/attempts.h"
 #include "train/trainer_inside.h"
 #include "train/weights.h"
 
@@ -161,6 +162,13 @@ static void compare_kernels(const zt_trainer *t) {
 
 /* ---- Start ---- */
 
+/* Who says what to begin from has looked at what went wrong. */
+static zt_status check_attempts(const zt_trainer *t) {
+  bool automatic = !strcmp(t->request->restart, "auto") ||
+                   !strcmp(t->request->restart, "require");
+  return t->root && automatic ? zt_attempts_check(t->settings->run.dir) : ZT_OK;
+}
+
 static zt_status prepare(zt_trainer *t) {
   ZT_TRY(zt_agree(t->comm, open_data(t)));
   ZT_TRY(allocate(t));
@@ -180,6 +188,8 @@ zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
   *finished = false;
   ZT_TRY(zt_path(t->restart_dir, "%s/restart", t->settings->run.dir));
   ZT_TRY(zt_agree(t->comm, open_log(t)));
+  ZT_TRY(zt_agree(t->comm, check_attempts(t)));
+  zt_attempts_begin(t->settings->run.dir, t->comm->rank);
   ZT_TRY(zt_trainer_choose(t));
   zt_restart *restart = zt_restart_of(t->source);
   if (restart) {
