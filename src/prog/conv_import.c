@@ -19,7 +19,7 @@ static const char help_text[] =
     "\n"
     "  --force  replace OUT.h5\n";
 
-typedef struct import {
+typedef struct importer {
   zt_source *source;
   zt_model *model;
   int *tensor_of; /* of each parameter */
@@ -28,11 +28,11 @@ typedef struct import {
   const char **names;
   zt_alias *links;
   int n_links;
-} import;
+} importer;
 
 static zt_status read_parameter(void *context, int param, int64_t begin,
                                 int64_t count, void *values) {
-  import *m = context;
+  importer *m = context;
   ZT_TRY(zt_fault_check(ZT_FAULT_IMPORT_READ));
   return zt_source_read_raw(m->source, m->tensor_of[param], begin, count,
                             values);
@@ -40,13 +40,13 @@ static zt_status read_parameter(void *context, int param, int64_t begin,
 
 static zt_status read_config(void *context, int file, int64_t at, size_t n,
                              void *bytes) {
-  import *m = context;
+  importer *m = context;
   return zt_source_read_config(m->source, file, at, n, bytes);
 }
 
 /* Every name of the source is kept, so that an export has them all again: of
  * tied tensors one is the dataset, the others are links to it. */
-static zt_status plan(import *m) {
+static zt_status plan(importer *m) {
   const zt_source *s = m->source;
   ZT_TRY(zt_weights_model(s, 0, &m->model, &m->tensor_of));
   const size_t count = (size_t) m->model->params.count;
@@ -68,7 +68,7 @@ static zt_status plan(import *m) {
   return ZT_OK;
 }
 
-static zt_status convert(import *m, const char *path, bool replace) {
+static zt_status convert(importer *m, const char *path, bool replace) {
   zt_comm *comm = m->source->comm;
   ZT_TRY(zt_agree(comm, plan(m)));
   const zt_weights_file file = {.path = path,
@@ -109,7 +109,7 @@ zt_status zt_conv_import(zt_program *program, int argc, char **argv) {
     replace = true;
   }
   ZT_TRY(zt_check_operands(argc, 2, 2, "ztconv import HF_DIR OUT.h5"));
-import m = {0 };
+  importer m = {0};
   ZT_TRY(zt_open_hf(argv[optind], program->comm, &m.source));
   zt_status status = convert(&m, argv[optind + 1], replace);
   zt_model_destroy(&m.model);

@@ -4,7 +4,9 @@
 #ifndef ZT_PROG_INFO_H
 #define ZT_PROG_INFO_H
 
+#include "base/text.h"
 #include "prog/program.h"
+#include "report/runstate.h"
 
 #include <stdbool.h>
 
@@ -25,6 +27,14 @@ zt_status zt_info_faults(zt_program *program, int argc, char **argv);
  *  part of ztinfo show.  Collective. */
 zt_status zt_info_show_weights(zt_program *program, const char *path,
                                bool json);
+/** How a run stands and which restarts it has, on standard output; part of
+ *  ztinfo show.  Collective. */
+zt_status zt_info_show_run(zt_program *program, const char *path, bool json);
+/** ztinfo views RESTART: write its views.h5.  Collective. */
+zt_status zt_info_views(zt_program *program, int argc, char **argv);
+/** A run's state as one line without its end, and as a JSON object.  Local. */
+void zt_info_add_state(zt_text *text, const char *dir, const zt_runstate *s);
+void zt_info_add_state_json(zt_text *text, const zt_runstate *s);
 /** What a token file holds, on standard output; part of ztinfo show.
  *  Collective. */
 zt_status zt_info_show_tokens(zt_program *program, const char *path, bool json);

@@ -22,7 +22,7 @@ static void add_plain(zt_text *text, const char *message) {
   }
 }
 
-static void add_human(zt_text *text, const char *dir, const zt_runstate *s) {
+void zt_info_add_state(zt_text *text, const char *dir, const zt_runstate *s) {
   zt_text_add(text, "%s: %s", dir, zt_run_name(s->state));
   if (s->state == ZT_RUN_FAILED)
     zt_text_add(text, " with code %d", s->code);
@@ -44,7 +44,7 @@ static void add_human(zt_text *text, const char *dir, const zt_runstate *s) {
 }
 
 /* The object of the file, with what is not in it filled in and nothing else. */
-static void add_json(zt_text *text, const zt_runstate *s) {
+void zt_info_add_state_json(zt_text *text, const zt_runstate *s) {
   static const char *const keys[] = {"state", "code",  "rank",    "message",
                                      "step",  "steps", "restart", "time",
                                      "job",   "life"};
@@ -98,9 +98,9 @@ static zt_status report(const char *dir, bool json, int *exit_code) {
     return status;
   } else {
     if (json)
-      add_json(&text, &state);
+      zt_info_add_state_json(&text, &state);
     else
-      add_human(&text, dir, &state);
+      zt_info_add_state(&text, dir, &state);
     *exit_code = state.state == ZT_RUN_DONE   ? 0
                  : state.state == ZT_RUN_MORE ? EXIT_MORE
                                               : EXIT_FAILED;

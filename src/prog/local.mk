@@ -35,8 +35,8 @@ ztgen_SOURCES = src/prog/prompts.c src/prog/prompts.h src/prog/ztgen.c
 ztgen_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztconv_SOURCES = src/prog/conv.h \
   src/prog/config_dtype.c src/prog/config_dtype.h \
-  src/prog/conv_export.c src/prog/conv_import.c src/prog/conv_init.c \
-  src/prog/conv_tokens.c \
+  src/prog/conv_diff.c src/prog/conv_export.c src/prog/conv_import.c \
+  src/prog/conv_init.c src/prog/conv_tokens.c src/prog/conv_verify.c \
   src/prog/export_plan.c src/prog/export_plan.h \
   src/prog/hf_output.c src/prog/hf_output.h \
   src/prog/token_input.c src/prog/token_input.h \
@@ -46,7 +46,8 @@ ztconv_SOURCES = src/prog/conv.h \
 dist_man_MANS += src/prog/ztconv.1 src/prog/ztgen.1 src/prog/ztinfo.1
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
-  src/prog/info_digest.c src/prog/info_plan.c src/prog/info_show.c src/prog/info_status.c \
-  src/prog/info_tokens.c src/prog/info_weights.c \
+  src/prog/info_digest.c src/prog/info_plan.c src/prog/info_run.c \
+  src/prog/info_show.c src/prog/info_status.c src/prog/info_tokens.c \
+  src/prog/info_views.c src/prog/info_weights.c \
   src/prog/ztinfo.c
 ztinfo_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)

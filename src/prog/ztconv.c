@@ -10,6 +10,8 @@ static const char help[] =
     "  export SRC HF_DIR          weights file or restart to safetensors\n"
     "  init CONFIG.json OUT.h5    random weights\n"
     "  tokens OUT.h5 IN...        plain text and JSONL to a token file\n"
+    "  verify [--deep] PATH...    whether files and restarts are intact\n"
+    "  diff A B                   two models or restarts, tensor by tensor\n"
     "\n"
     "  -h, --help     this text; ztconv COMMAND --help says more\n"
     "  -V, --version  what was built, with which libraries\n";
@@ -19,6 +21,8 @@ int main(int argc, char **argv) {
                                         {"export", zt_conv_export},
                                         {"init", zt_conv_init},
                                         {"tokens", zt_conv_tokens},
+                                        {"verify", zt_conv_verify},
+                                        {"diff", zt_conv_diff},
                                         {NULL, NULL}};
   zt_program program = {.name = "ztconv", .help = help};
   zt_status status = zt_program_start(&program, argc, argv);

@@ -8,6 +8,7 @@ static const char help[] =
     "\n"
     "  show PATH      what a file or directory holds\n"
     "  digest PATH    one number for all parameters, made from the data\n"
+    "  views RESTART  its views.h5, for other tools\n"
     "  status RUNDIR  how a run stands: exit code 0 done, 75 more, 1 failed\n"
     "  plan RUN.cfg   memory and traffic of a run on --ranks N, without one\n"
     "  faults         names of the fault points for ZT_FAULT (tests)\n"
@@ -18,6 +19,7 @@ static const char help[] =
 int main(int argc, char **argv) {
   static const zt_command commands[] = {{"show", zt_info_show},
                                         {"digest", zt_info_digest},
+                                        {"views", zt_info_views},
                                         {"status", zt_info_status},
                                         {"plan", zt_info_plan},
                                         {"faults", zt_info_faults},
