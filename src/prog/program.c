@@ -13,20 +13,40 @@
 #include <jansson.h>
 #include <libconfig.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
-static void print_version(const char *name) {
-  char mpi[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+/* The first words of what MPI says of itself, on one line. */
+static void name_mpi(char mpi[MPI_MAX_LIBRARY_VERSION_STRING]) {
   int length;
+  memset(mpi, 0, MPI_MAX_LIBRARY_VERSION_STRING);
   MPI_Get_library_version(mpi, &length);
-  mpi[strcspn(mpi, "\n")] = '\0';
+  mpi[strcspn(mpi, "\n,")] = '\0';
   for (char *c = mpi; *c; c++)
     if (*c == '\t')
       *c = ' ';
+}
+
+void zt_program_libraries(char text[256]) {
+  char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
   unsigned major = 0, minor = 0, release = 0;
+  name_mpi(mpi);
+  H5get_libversion(&major, &minor, &release);
+  snprintf(text, 256,
+           "%.80s, HDF5 %u.%u.%u, libconfig %d.%d.%d, jansson %s, "
+           "xxhash %u",
+           mpi, major, minor, release, LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
+           LIBCONFIG_VER_REVISION, JANSSON_VERSION, XXH_versionNumber());
+}
+
+static void print_version(const char *name) {
+  char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+  unsigned major = 0, minor = 0, release = 0;
+  name_mpi(mpi);
   H5get_libversion(&major, &minor, &release);
   char kernels[96];
   zt_device_cpu_kernels(kernels);
@@ -45,12 +65,30 @@ static void print_version(const char *name) {
   printf("licence:   BSD-3-Clause\n");
 }
 
+/* A rank that dies takes its memory along, and UCX calls abort() in those that
+ * were reading it.  The launcher is about to end them anyway; a crash of theirs
+ * would only hide the code of the one that knows why. */
+static void await_launcher(int number) {
+  (void) number;
+  sleep(2);
+}
+
+static void soften_abort(void) {
+  struct sigaction action = {.sa_handler = await_launcher,
+                             .sa_flags = (int) SA_RESETHAND};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGABRT, &action, NULL);
+}
+
 zt_status zt_program_start(zt_program *program, int argc, char **argv) {
   zt_log_start(program->name, 0, 1);
+  /* UCX reads it when it is loaded: in time if the next line starts anew. */
+  setenv("UCX_HANDLE_ERRORS", "none", 0);
   zt_device_cpu_prepare(argv);
   /* HDF5 would close open files on exit(), which MPI_Abort() calls on every
    * rank; closing is collective, and ranks that die do not take part. */
   H5dont_atexit();
+  soften_abort();
   int provided;
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) !=
       MPI_SUCCESS)
