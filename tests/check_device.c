@@ -229,7 +229,8 @@ START_TEST(embedding_adds_rows_in_order) {
   }
   for (int t = 0; t < THREADS; t++) {
     float *dtable = numbers(VOCABULARY * D, 4);
-    zt_embedding call = {.rows = ROWS,
+    zt_embedding call = {.padding = -1,
+                         .rows = ROWS,
                          .d = D,
                          .vocabulary = VOCABULARY,
                          .ids = ids,

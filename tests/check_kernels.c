@@ -67,7 +67,8 @@ static void run_embedding(const zt_cpu_kernels *k, const operation *o,
                           int64_t n, float *const a[ARRAYS]) {
   (void) o;
   const int32_t id = 0;
-  zt_embedding call = {.rows = 1, .d = n, .ids = &id, .dy = a[0]};
+  zt_embedding call = {
+      .rows = 1, .d = n, .ids = &id, .padding = -1, .dy = a[0]};
   call.dtable = a[1];
   k->embedding_backward(&call, 0, n);
 }

@@ -165,8 +165,14 @@ static void check(program *run) {
 /* ---- Programs of one operation ---- */
 
 static const int32_t ids[ROWS] = {4, 0, 4, 2, 4, 0};
-static const zt_weight square = {3, COLS, COLS}, other = {70, COLS, COLS};
-static const zt_weight vector = {140, COLS, 1}, wide = {150, 3 * COLS, COLS};
+static const zt_weight square = {.at = 3, .rows = COLS, .cols = COLS},
+                       other = {.at = 70, .rows = COLS, .cols = COLS},
+                       vector = {.at = 140, .rows = COLS, .cols = 1},
+                       wide = {.at = 150, .rows = 3 * COLS, .cols = COLS};
+
+static zt_weight weight_at(int64_t at, int64_t rows, int64_t cols) {
+  return (zt_weight){.at = at, .rows = rows, .cols = cols};
+}
 
 static zt_dropout dropout_at(const bench *b, float rate, uint32_t site) {
   zt_dropout d = zt_tape_dropout(&b->tape, site, LENGTH);
@@ -175,15 +181,55 @@ static zt_dropout dropout_at(const bench *b, float rate, uint32_t site) {
 }
 
 static zt_status embedding(bench *b, zt_value **y) {
-  return zt_op_embedding(&b->tape, ids, ROWS, (zt_weight){5, 6, 11}, y);
+  return zt_op_embedding(&b->tape, ids, ROWS, weight_at(5, 6, 11), -1, y);
 }
 
 static zt_status rms_norm(bench *b, zt_value **y) {
   return zt_op_rms_norm(&b->tape, b->x[0], vector, 1e-2, y);
 }
 
+static zt_status layer_norm(bench *b, zt_value **y) {
+  return zt_op_layer_norm(&b->tape, b->x[0], vector, weight_at(7, COLS, 1),
+                          1e-2, y);
+}
+
+/* Tokens and positions from two tables, as in GPT-2. */
+static zt_status embedding_add(bench *b, zt_value **y) {
+  static const int32_t position[ROWS] = {0, 1, 2, 0, 1, 2};
+  ZT_TRY(zt_op_embedding(&b->tape, ids, ROWS, weight_at(5, 6, COLS), -1, y));
+  return zt_op_embedding_add(&b->tape, position, weight_at(90, 3, COLS), *y);
+}
+
+/* Linear maps with a bias, of both layouts. */
+static zt_weight map_at(int64_t at, int64_t rows, int64_t cols, bool in_out) {
+  return (zt_weight){.at = at,
+                     .rows = rows,
+                     .cols = cols,
+                     .in_out = in_out,
+                     .biased = true,
+                     .bias = at + rows * cols};
+}
+
+static zt_status biased_linear(bench *b, zt_value **y) {
+  return zt_op_linear(&b->tape, b->x[0], map_at(1, 5, COLS, false), y);
+}
+
+static zt_status conv1d(bench *b, zt_value **y) {
+  return zt_op_linear(&b->tape, b->x[0], map_at(1, COLS, 5, true), y);
+}
+
+static zt_status biased_add(bench *b, zt_value **y) {
+  return zt_op_linear_add(&b->tape, b->x[0], map_at(3, COLS, COLS, false),
+                          b->x[1], dropout_at(b, 0, 1), y);
+}
+
+static zt_status conv1d_add_drop(bench *b, zt_value **y) {
+  return zt_op_linear_add(&b->tape, b->x[0], map_at(3, COLS, COLS, true),
+                          b->x[1], dropout_at(b, 0.4f, 1), y);
+}
+
 static zt_status linear(bench *b, zt_value **y) {
-  return zt_op_linear(&b->tape, b->x[0], (zt_weight){1, 5, COLS}, y);
+  return zt_op_linear(&b->tape, b->x[0], weight_at(1, 5, COLS), y);
 }
 
 static zt_status linear_add(bench *b, zt_value **y) {
@@ -230,7 +276,7 @@ static zt_status attend(bench *b, bool causal, bool bias, float rate,
                         zt_value **y) {
   zt_value *x, *offsets = NULL;
   if (bias)
-    ZT_TRY(zt_op_bias(&b->tape, (zt_weight){350, 4, 2}, bucket, 2 * LENGTH - 1,
+    ZT_TRY(zt_op_bias(&b->tape, weight_at(350, 4, 2), bucket, 2 * LENGTH - 1,
                       &offsets));
   ZT_TRY(zt_op_linear(&b->tape, b->x[0], wide, &x));
   zt_attend a = {.samples = SAMPLES,
@@ -264,12 +310,41 @@ static zt_status biased_attention_drop(bench *b, zt_value **y) {
   return attend(b, false, true, 0.3f, y);
 }
 
+/* Rotary positions in the first columns of a product, as in Llama; documents
+ * and a window. */
+static zt_status rotary_attention(bench *b, zt_value **y) {
+  static const int32_t position[ROWS] = {2, 0, 1, 0, 1, 2};
+  static const int32_t first[ROWS] = {0, 1, 1, 0, 0, 0};
+  static const float table[3 * 2] = {1, 0, 0.6f, 0.8f, -0.28f, 0.96f};
+  zt_value *x;
+  ZT_TRY(
+      zt_op_linear(&b->tape, b->x[0], map_at(150, 2 * COLS, COLS, false), &x));
+  ZT_TRY(zt_op_rope(&b->tape, x, 6, 2, position, table));
+  zt_attend a = {.samples = SAMPLES,
+                 .heads = 4,
+                 .kv_heads = 2,
+                 .head_dim = 2,
+                 .q_length = LENGTH,
+                 .k_length = LENGTH,
+                 .scale = 0.7f,
+                 .causal = true,
+                 .window = 2,
+                 .k_first = first,
+                 .q = x,
+                 .k = x,
+                 .v = x,
+                 .k_column = 8,
+                 .v_column = 12,
+                 .dropout = dropout_at(b, 0.2f, 6)};
+  return zt_op_attention(&b->tape, &a, y);
+}
+
 /* Three values, fewer key heads than heads; the input twice through it. */
 static zt_status cross_attention(bench *b, zt_value **y) {
   zt_value *q, *k, *v;
   ZT_TRY(zt_op_linear(&b->tape, b->x[0], square, &q));
-  ZT_TRY(zt_op_linear(&b->tape, b->x[1], (zt_weight){70, 4, COLS}, &k));
-  ZT_TRY(zt_op_linear(&b->tape, b->x[1], (zt_weight){102, 4, COLS}, &v));
+  ZT_TRY(zt_op_linear(&b->tape, b->x[1], weight_at(70, 4, COLS), &k));
+  ZT_TRY(zt_op_linear(&b->tape, b->x[1], weight_at(102, 4, COLS), &v));
   zt_attend a = {.samples = SAMPLES,
                  .heads = 4,
                  .kv_heads = 2,
@@ -291,7 +366,7 @@ static const int32_t labels[ROWS] = {3, -100, 0, 12, 12, -1};
 
 static zt_status cross_entropy(bench *b, zt_value **y) {
   (void) y;
-  return zt_op_cross_entropy(&b->tape, b->x[0], (zt_weight){3, 13, COLS}, 0.7,
+  return zt_op_cross_entropy(&b->tape, b->x[0], weight_at(3, 13, COLS), 0.7,
                              labels, &b->loss);
 }
 
@@ -312,7 +387,7 @@ static zt_status branch(bench *b, uint32_t site, zt_value **h) {
   zt_value *n, *x, *a;
   ZT_TRY(zt_tape_scope_begin(&b->tape));
   ZT_TRY(zt_op_rms_norm(&b->tape, *h, vector, 1e-2, &n));
-  ZT_TRY(zt_op_linear(&b->tape, n, (zt_weight){150, 2 * COLS, COLS}, &x));
+  ZT_TRY(zt_op_linear(&b->tape, n, weight_at(150, 2 * COLS, COLS), &x));
   ZT_TRY(zt_op_activation(&b->tape, x, ZT_SILU, true, dropout_at(b, 0.2f, site),
                           &a));
   ZT_TRY(zt_op_linear_add(&b->tape, a, other, *h, dropout_at(b, 0.2f, site + 1),
@@ -349,7 +424,13 @@ static const struct {
   program *run;
 } programs[] = {{"embedding", embedding},
                 {"rms norm", rms_norm},
+                {"layer norm", layer_norm},
+                {"embedding, add", embedding_add},
                 {"linear", linear},
+                {"linear, bias", biased_linear},
+                {"conv1d", conv1d},
+                {"linear, bias, add", biased_add},
+                {"conv1d, drop, add", conv1d_add_drop},
                 {"linear, add", linear_add},
                 {"linear, drop, add", linear_add_drop},
                 {"no dropout", no_dropout},
@@ -367,6 +448,7 @@ static const struct {
                 {"self-attention", self_attention},
                 {"causal attention", causal_attention},
                 {"biased attention, drop", biased_attention_drop},
+                {"rotary attention, window, documents", rotary_attention},
                 {"cross-attention", cross_attention},
                 {"cross-entropy", cross_entropy},
                 {"values used twice", used_twice},
@@ -406,6 +488,25 @@ START_TEST(unused_values_get_no_gradient) {
   ck_assert_ptr_null(b->x[0]->grad);
   for (int i = 0; i < PARAMS; i++)
     ck_assert_float_eq(b->grads[i], 0);
+  close_bench(b);
+}
+END_TEST
+
+/* The row of the padding id learns nothing, whatever flows back to it. */
+START_TEST(padding_learns_nothing) {
+  bench *b = open_bench();
+  zt_value *y;
+  forward(b, embedding, true, &y); /* begins a tape */
+  ck_zt_ok(
+      zt_op_embedding(&b->tape, ids, ROWS, weight_at(200, 6, COLS), 4, &y));
+  ck_zt_ok(zt_tape_push(&b->work, zt_value_bytes(y), &y->grad));
+  for (int64_t i = 0; i < ROWS * COLS; i++)
+    ((float *) y->grad)[i] = 1;
+  ck_zt_ok(zt_tape_backward(&b->tape, NULL));
+  for (int i = 0; i < COLS; i++) {
+    ck_assert_float_eq(b->grads[200 + i], 2); /* the id 0 stands twice */
+    ck_assert_float_eq(b->grads[200 + 4 * COLS + i], 0);
+  }
   close_bench(b);
 }
 END_TEST
@@ -482,7 +583,7 @@ static void reference_row(large *l, int row) {
 START_TEST(large_vocabularies_go_in_pieces) {
   static large l;
   bench *b = open_bench();
-  const zt_weight w = {0, VOCABULARY, WIDTH};
+  const zt_weight w = weight_at(0, VOCABULARY, WIDTH);
   const size_t size = 1 << 25;
   void *memory;
   int32_t index[TOKENS / 2];
@@ -503,7 +604,10 @@ START_TEST(large_vocabularies_go_in_pieces) {
   ck_zt_ok(zt_tape_backward(&b->tape, NULL));
   ck_assert_double_eq_tol(b->loss, l.loss, 1e-5 * l.loss);
   ck_assert_double_le(numbers_distance(x.grad, l.dx, TOKENS * WIDTH), 1e-4);
-  ck_zt_ok(zt_op_argmax(&b->tape, &x, w, logit_scale, 1, 2, TOKENS / 2, index));
+  int64_t rows[TOKENS / 2];
+  for (int64_t i = 0; i < TOKENS / 2; i++)
+    rows[i] = 1 + 2 * i;
+  ck_zt_ok(zt_op_argmax(&b->tape, &x, w, logit_scale, rows, TOKENS / 2, index));
   for (int i = 0; i < TOKENS / 2; i++)
     ck_assert_int_eq(index[i], l.best[1 + 2 * i]);
   zt_device_release(b->dev, memory, size);
@@ -520,6 +624,7 @@ int main(void) {
   tcase_add_test(all, forward_alone_leaves_no_record);
   tcase_add_test(all, unused_values_get_no_gradient);
   tcase_add_test(all, second_uses_are_refused);
+  tcase_add_test(all, padding_learns_nothing);
   tcase_add_test(all, a_full_arena_is_named);
   tcase_add_test(all, large_vocabularies_go_in_pieces);
   suite_add_tcase(suite, all);

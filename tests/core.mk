@@ -2,12 +2,12 @@
 if ZT_HAVE_CHECK
 check_PROGRAMS += tests/check_kernels tests/check_kernel_values \
   tests/check_device tests/check_attention tests/check_ops tests/check_pass \
-  tests/check_t5 tests/check_parity_t5 tests/check_schedule tests/check_step \
+  tests/check_t5 tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
 TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
   tests/check_attention tests/check_ops tests/check_pass tests/check_t5 \
-  tests/check_parity_t5 tests/check_schedule tests/check_step \
+  tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
 endif
@@ -41,10 +41,10 @@ tests_check_pass_LDADD = $(UNIT_LINK)
 tests_check_t5_SOURCES = tests/check_t5.c tests/golden.c tests/golden.h
 tests_check_t5_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_t5_LDADD = $(UNIT_LINK)
-tests_check_parity_t5_SOURCES = tests/check_parity_t5.c tests/golden.c \
+tests_check_parity_SOURCES = tests/check_parity.c tests/golden.c \
   tests/golden.h
-tests_check_parity_t5_CPPFLAGS = $(UNIT_CPPFLAGS)
-tests_check_parity_t5_LDADD = $(UNIT_LINK)
+tests_check_parity_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_parity_LDADD = $(UNIT_LINK)
 tests_check_schedule_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_schedule_LDADD = $(UNIT_LINK)
 tests_check_step_SOURCES = tests/check_step.c $(TRAIN_UNIT)

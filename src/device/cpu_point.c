@@ -270,6 +270,8 @@ void zt_cpu_embedding_backward(const zt_embedding *call, int64_t begin,
   for (int64_t r = 0; r < call->rows; r++) {
     const float *dy = (const float *) call->dy + r * call->d;
     float *to = call->dtable + (int64_t) call->ids[r] * call->d;
+    if (call->ids[r] == call->padding)
+      continue;
     for (int64_t i = begin; i < end; i++)
       to[i] += dy[i];
   }

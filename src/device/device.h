@@ -17,6 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct zt_device zt_device;
 
 /** A matrix operand; rows and columns are said by the call that uses it. */
@@ -175,6 +179,8 @@ typedef struct zt_row_bias {
 typedef struct zt_embedding {
   int64_t rows, d, vocabulary;
   bool accumulate;    /* forward: y += instead of y = */
+  int32_t padding;    /* backward: the id whose row gets no gradient, as Hugging
+                         Face's padding_idx; -1: none */
   const int32_t *ids; /* [rows] */
   const void *table;  /* [vocabulary, d] */
   void *y;            /* [rows, d], forward */
@@ -316,5 +322,9 @@ zt_status zt_adamw_run(zt_device *dev, const zt_adamw *call);
  *  \param[out] sums  [cells], host */
 zt_status zt_sum_squares(zt_device *dev, int64_t cells, const float *x,
                          double *sums);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

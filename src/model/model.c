@@ -3,13 +3,15 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "model/family_config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const zt_family *const families[] = {&zt_family_t5};
+static const zt_family *const families[] = {&zt_family_t5, &zt_family_llama,
+                                            &zt_family_gpt2};
 
 zt_status zt_family_find(json_t *config, const char *path,
                          const zt_family **family) {
@@ -22,12 +24,15 @@ zt_status zt_family_find(json_t *config, const char *path,
         return ZT_OK;
       }
   return zt_fail(ZT_ERR_DATA,
-                 "%s: model_type \"%.40s\" is not supported (t5, mt5 are)",
+                 "%s: model_type \"%.40s\" is not supported (t5, mt5, llama, "
+                 "mistral, qwen2 and gpt2 are)",
                  path, type);
 }
 
 zt_status zt_config_tied(json_t *config, const char *path, bool *tied) {
-  *tied = true;
+  const zt_family *family;
+  ZT_TRY(zt_family_find(config, path, &family));
+  *tied = family->tied_by_default;
   return zt_json_bool(config, path, "tie_word_embeddings", false, tied);
 }
 
@@ -39,6 +44,7 @@ static zt_status configure(zt_model *model, json_t *config, const char *path) {
   text = "";
   ZT_TRY(zt_json_string(config, path, "tokenizer_class", false, &text));
   model->byte_tokenizer = !strcmp(text, "ByT5Tokenizer");
+  ZT_TRY(zt_config_refuse(config, path, "quantization_config"));
   return model->family->configure(model, config, path);
 }
 

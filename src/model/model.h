@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "device/device.h"
 #include "layout/params.h"
+#include "model/rotary.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -32,6 +33,9 @@ typedef struct zt_family {
   const char *embedding;          /* canonical name of the input embedding */
   const char *const *embedding_aliases; /* in order of preference, NULL-ended */
   const char *head; /* name of the output matrix when it is not tied */
+  /* Whether a configuration that says nothing means a tied head, and whether
+   * one that says no may still come without a matrix for it. */
+  bool tied_by_default, tied_by_absence;
   /* Tensors of old files that are no parameters, as suffixes, NULL-ended. */
   const char *const *ignored;
   bool encoder; /* has a source beside the target */
@@ -45,6 +49,8 @@ typedef struct zt_family {
   zt_status (*forward)(struct zt_pass *pass, const zt_stage *stage);
 } zt_family;
 
+enum { ZT_MAX_STOP_IDS = 8 };
+
 /** Sizes and choices that families share; the names are Hugging Face's. */
 typedef struct zt_model_shape {
   int64_t vocabulary, d_model, d_ff, heads, kv_heads, head_dim;
@@ -55,7 +61,22 @@ typedef struct zt_model_shape {
   bool gated;
   bool tied;         /* head = input embedding; from the tensors */
   bool scale_logits; /* decoder output times d_model^-0.5 */
-  int64_t pad_id, eos_id, start_id; /* -1: none */
+  int64_t pad_id, eos_id, start_id;  /* -1: none */
+  int32_t stop_ids[ZT_MAX_STOP_IDS]; /* that end a text; eos_id is the first */
+  int n_stop_ids;
+  /* Families without an encoder. */
+  zt_norm_kind norm;
+  bool in_out;   /* matrices are stored [in, out] */
+  int qkv_parts; /* matrices of queries, keys and values: 3, or 1 for all */
+  bool qkv_bias, out_bias, ff_bias; /* which linear maps have a bias */
+  bool drop_all;            /* dropout everywhere, not in attention alone */
+  bool scale_by_layer;      /* attention of layer n is divided by n + 1 */
+  double attention_scale;   /* of the products of queries and keys */
+  int64_t positions;        /* rows of a learned table, 0: there is none */
+  zt_rotary rotary;         /* or angles */
+  int64_t window;           /* keys that a query sees, 0: all before it */
+  int64_t window_from;      /* first layer with the window */
+  int32_t embedding_frozen; /* id whose input embedding learns nothing, -1 */
 } zt_model_shape;
 
 struct zt_model {
@@ -85,7 +106,8 @@ zt_status zt_family_find(json_t *config, const char *path,
 zt_status zt_model_create(const char *config, size_t size, const char *path,
                           bool tied, int64_t unit_limit, zt_model **model);
 /** Whether config.json alone asks for a tied head: for `init`, and where there
- *  are no tensors to ask.  Local. */
+ *  are no tensors to ask.  Local.
+ *  \return ZT_ERR_DATA, also for an unknown model_type. */
 zt_status zt_config_tied(json_t *config, const char *path, bool *tied);
 /** Sets *model to NULL; NULL is allowed. */
 void zt_model_destroy(zt_model **model);
@@ -93,6 +115,6 @@ void zt_model_destroy(zt_model **model);
 /** For families: append a stage. */
 zt_status zt_model_add_stage(zt_model *model, zt_stage stage);
 
-extern const zt_family zt_family_t5;
+extern const zt_family zt_family_t5, zt_family_llama, zt_family_gpt2;
 
 #endif

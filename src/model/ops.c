@@ -3,49 +3,81 @@
 
 /* ---- Matrix products ---- */
 
-static zt_matrix matrix_of(const zt_value *value, void *data) {
-  return (zt_matrix){data, value->cols, value->dtype};
-}
-
 static zt_matrix weight_of(const zt_tape *tape, zt_weight w) {
   return (zt_matrix){(void *) zt_tape_param(tape, w), w.cols, tape->dtype};
 }
 
-/* y = alpha * x W^T + beta * y */
+static int64_t out_of(zt_weight w) {
+  return w.in_out ? w.cols : w.rows;
+}
+
+/* y = x + b or, without x, y = b. */
+static zt_status spread_bias(zt_tape *tape, zt_weight w, const void *x, void *y,
+                             int64_t rows) {
+  const char *params = tape->params;
+  return zt_row_bias_forward(
+      tape->dev,
+      &(zt_row_bias){.rows = rows,
+                     .n = out_of(w),
+                     .x = x,
+                     .b = params + (size_t) w.bias * zt_dtype_size(tape->dtype),
+                     .y = y,
+                     .dtype = tape->dtype});
+}
+
+/* y = x W^T + b, or with y += in place of y =, which wants y to have b. */
 static zt_status apply_weight(zt_tape *tape, const zt_value *x, zt_weight w,
-                              zt_matrix y, float beta) {
-  return zt_gemm_run(tape->dev, &(zt_gemm){.transpose_b = true,
+                              zt_matrix y, bool add) {
+  if (w.biased && !add)
+    ZT_TRY(spread_bias(tape, w, NULL, y.data, x->rows));
+  return zt_gemm_run(tape->dev, &(zt_gemm){.transpose_b = !w.in_out,
                                            .m = x->rows,
-                                           .n = w.rows,
-                                           .k = w.cols,
+                                           .n = out_of(w),
+                                           .k = x->cols,
                                            .alpha = 1,
-                                           .beta = beta,
-                                           .a = matrix_of(x, x->data),
+                                           .beta = w.biased || add ? 1 : 0,
+                                           .a = zt_value_matrix(x, x->data),
                                            .b = weight_of(tape, w),
                                            .c = y});
 }
 
-/* dW += dy^T x, and dx = dy W or, when it is not fresh, dx += dy W. */
-static zt_status linear_gradients(zt_tape *tape, const zt_value *x, zt_weight w,
-                                  zt_matrix dy, void *dx, bool fresh) {
+/* dW += dy^T x, in the layout of W, and db += the sum of dy's rows. */
+static zt_status weight_gradient(zt_tape *tape, const zt_value *x, zt_weight w,
+                                 zt_matrix dy) {
   zt_matrix dw = {zt_tape_param_grad(tape, w), w.cols, ZT_FP32};
+  zt_matrix in = zt_value_matrix(x, x->data);
   ZT_TRY(zt_gemm_run(tape->dev, &(zt_gemm){.transpose_a = true,
                                            .m = w.rows,
                                            .n = w.cols,
                                            .k = x->rows,
                                            .alpha = 1,
                                            .beta = 1,
-                                           .a = dy,
-                                           .b = matrix_of(x, x->data),
+                                           .a = w.in_out ? in : dy,
+                                           .b = w.in_out ? dy : in,
                                            .c = dw}));
-  return zt_gemm_run(tape->dev, &(zt_gemm){.m = x->rows,
-                                           .n = w.cols,
-                                           .k = w.rows,
+  if (!w.biased)
+    return ZT_OK;
+  return zt_row_bias_backward(tape->dev,
+                              &(zt_row_bias){.rows = x->rows,
+                                             .n = out_of(w),
+                                             .dy = dy.data,
+                                             .db = tape->grads + w.bias,
+                                             .dtype = dy.dtype});
+}
+
+/* Those of the weight, and dx = dy W or, when it is not fresh, dx += dy W. */
+static zt_status linear_gradients(zt_tape *tape, const zt_value *x, zt_weight w,
+                                  zt_matrix dy, void *dx, bool fresh) {
+  ZT_TRY(weight_gradient(tape, x, w, dy));
+  return zt_gemm_run(tape->dev, &(zt_gemm){.transpose_b = w.in_out,
+                                           .m = x->rows,
+                                           .n = x->cols,
+                                           .k = out_of(w),
                                            .alpha = 1,
                                            .beta = fresh ? 0 : 1,
                                            .a = dy,
                                            .b = weight_of(tape, w),
-                                           .c = matrix_of(x, dx)});
+                                           .c = zt_value_matrix(x, dx)});
 }
 
 typedef struct linear_record {
@@ -61,14 +93,14 @@ static zt_status linear_backward(zt_tape *tape, const void *payload) {
   if (!r->y->grad)
     return ZT_OK;
   ZT_TRY(zt_tape_grad(tape, r->x, &dx, &fresh));
-  return linear_gradients(tape, r->x, r->w, matrix_of(r->y, r->y->grad), dx,
-                          fresh);
+  return linear_gradients(tape, r->x, r->w, zt_value_matrix(r->y, r->y->grad),
+                          dx, fresh);
 }
 
 zt_status zt_op_linear(zt_tape *tape, zt_value *x, zt_weight w, zt_value **y) {
   linear_record r = {.x = x, .w = w};
-  ZT_TRY(zt_tape_value(tape, x->rows, w.rows, tape->dtype, &r.y));
-  ZT_TRY(apply_weight(tape, x, w, matrix_of(r.y, r.y->data), 0));
+  ZT_TRY(zt_tape_value(tape, x->rows, out_of(w), tape->dtype, &r.y));
+  ZT_TRY(apply_weight(tape, x, w, zt_value_matrix(r.y, r.y->data), false));
   *y = r.y;
   return zt_tape_record(tape, linear_backward, &r, sizeof r);
 }
@@ -98,27 +130,38 @@ static zt_status linear_add_backward(zt_tape *tape, const void *payload) {
     ZT_TRY(zt_tape_push(tape->work, zt_value_bytes(r->y), &branch));
     ZT_TRY(drop_values(tape, r->y, dy, NULL, branch, &r->dropout));
   }
-  ZT_TRY(
-      linear_gradients(tape, r->x, r->w, matrix_of(r->y, branch), dx, fresh));
+  ZT_TRY(linear_gradients(tape, r->x, r->w, zt_value_matrix(r->y, branch), dx,
+                          fresh));
   zt_arena_release(tape->work, mark);
   return zt_tape_give_grad(tape, r->h, dy);
+}
+
+/* Without dropout the product is added to h + b where it has to be. */
+static zt_status add_branch(zt_tape *tape, const linear_record *r) {
+  void *y = r->y->data;
+  if (r->w.biased)
+    ZT_TRY(spread_bias(tape, r->w, r->h->data, y, r->h->rows));
+  else
+    ZT_TRY(zt_device_copy(tape->dev, y, r->h->data, zt_value_bytes(r->h)));
+  return apply_weight(tape, r->x, r->w, zt_value_matrix(r->y, y), true);
+}
+
+static zt_status add_dropped_branch(zt_tape *tape, const linear_record *r) {
+  void *branch;
+  size_t mark = zt_arena_mark(tape->work);
+  ZT_TRY(zt_tape_push(tape->work, zt_value_bytes(r->y), &branch));
+  ZT_TRY(apply_weight(tape, r->x, r->w, zt_value_matrix(r->y, branch), false));
+  ZT_TRY(drop_values(tape, r->y, branch, r->h->data, r->y->data, &r->dropout));
+  zt_arena_release(tape->work, mark);
+  return ZT_OK;
 }
 
 zt_status zt_op_linear_add(zt_tape *tape, zt_value *x, zt_weight w, zt_value *h,
                            zt_dropout dropout, zt_value **y) {
   linear_record r = {.x = x, .h = h, .w = w, .dropout = dropout};
   ZT_TRY(zt_tape_value(tape, h->rows, h->cols, h->dtype, &r.y));
-  if (dropout.rate > 0) {
-    size_t mark = zt_arena_mark(tape->work);
-    void *branch;
-    ZT_TRY(zt_tape_push(tape->work, zt_value_bytes(r.y), &branch));
-    ZT_TRY(apply_weight(tape, x, w, matrix_of(r.y, branch), 0));
-    ZT_TRY(drop_values(tape, r.y, branch, h->data, r.y->data, &dropout));
-    zt_arena_release(tape->work, mark);
-  } else {
-    ZT_TRY(zt_device_copy(tape->dev, r.y->data, h->data, zt_value_bytes(h)));
-    ZT_TRY(apply_weight(tape, x, w, matrix_of(r.y, r.y->data), 1));
-  }
+  ZT_TRY(dropout.rate > 0 ? add_dropped_branch(tape, &r)
+                          : add_branch(tape, &r));
   *y = r.y;
   return zt_tape_record(tape, linear_add_backward, &r, sizeof r);
 }
@@ -128,6 +171,7 @@ zt_status zt_op_linear_add(zt_tape *tape, zt_value *x, zt_weight w, zt_value *h,
 typedef struct embedding_record {
   const int32_t *ids;
   zt_weight table;
+  int32_t padding;
   zt_value *y;
 } embedding_record;
 
@@ -139,55 +183,75 @@ static zt_status embedding_backward(zt_tape *tape, const void *payload) {
       tape->dev, &(zt_embedding){.rows = r->y->rows,
                                  .d = r->y->cols,
                                  .vocabulary = r->table.rows,
+                                 .padding = r->padding,
                                  .ids = r->ids,
                                  .dy = r->y->grad,
                                  .dtable = zt_tape_param_grad(tape, r->table),
                                  .dtype = r->y->dtype});
 }
 
-zt_status zt_op_embedding(zt_tape *tape, const int32_t *ids, int64_t rows,
-                          zt_weight table, zt_value **y) {
-  embedding_record r = {.ids = ids, .table = table};
-  ZT_TRY(zt_tape_value(tape, rows, table.cols, tape->dtype, &r.y));
+static zt_status look_up(zt_tape *tape, const embedding_record *r,
+                         bool accumulate) {
   ZT_TRY(zt_embedding_forward(
-      tape->dev, &(zt_embedding){.rows = rows,
-                                 .d = table.cols,
-                                 .vocabulary = table.rows,
-                                 .ids = ids,
-                                 .table = zt_tape_param(tape, table),
-                                 .y = r.y->data,
+      tape->dev, &(zt_embedding){.rows = r->y->rows,
+                                 .d = r->y->cols,
+                                 .vocabulary = r->table.rows,
+                                 .accumulate = accumulate,
+                                 .ids = r->ids,
+                                 .table = zt_tape_param(tape, r->table),
+                                 .y = r->y->data,
                                  .dtype = tape->dtype}));
+  return zt_tape_record(tape, embedding_backward, r, sizeof *r);
+}
+
+zt_status zt_op_embedding(zt_tape *tape, const int32_t *ids, int64_t rows,
+                          zt_weight table, int32_t padding, zt_value **y) {
+  embedding_record r = {.ids = ids, .table = table, .padding = padding};
+  ZT_TRY(zt_tape_value(tape, rows, table.cols, tape->dtype, &r.y));
   *y = r.y;
-  return zt_tape_record(tape, embedding_backward, &r, sizeof r);
+  return look_up(tape, &r, false);
+}
+
+zt_status zt_op_embedding_add(zt_tape *tape, const int32_t *ids,
+                              zt_weight table, zt_value *h) {
+  embedding_record r = {.ids = ids, .table = table, .padding = -1, .y = h};
+  return look_up(tape, &r, true);
 }
 
 /* ---- Normalisation ---- */
 
 typedef struct norm_record {
   zt_value *x, *y;
-  zt_weight w;
+  zt_norm_kind kind;
+  zt_weight w, b; /* b: layer norm only */
   float eps, *stats;
 } norm_record;
 
+static zt_norm norm_call(const zt_tape *tape, const norm_record *r) {
+  bool layer = r->kind == ZT_LAYER_NORM;
+  return (zt_norm){.kind = r->kind,
+                   .rows = r->x->rows,
+                   .d = r->x->cols,
+                   .eps = r->eps,
+                   .x = r->x->data,
+                   .w = zt_tape_param(tape, r->w),
+                   .b = layer ? zt_tape_param(tape, r->b) : NULL,
+                   .stats = r->stats,
+                   .dtype = r->x->dtype};
+}
+
 static zt_status norm_backward(zt_tape *tape, const void *payload) {
   const norm_record *r = payload;
-  void *dx;
   bool fresh;
   if (!r->y->grad)
     return ZT_OK;
-  ZT_TRY(zt_tape_grad(tape, r->x, &dx, &fresh));
-  zt_norm call = {.kind = ZT_RMS_NORM,
-                  .rows = r->x->rows,
-                  .d = r->x->cols,
-                  .eps = r->eps,
-                  .x = r->x->data,
-                  .w = zt_tape_param(tape, r->w),
-                  .stats = r->stats,
-                  .dy = r->y->grad,
-                  .dx = dx,
-                  .accumulate_dx = !fresh,
-                  .dw = zt_tape_param_grad(tape, r->w),
-                  .dtype = r->x->dtype};
+  zt_norm call = norm_call(tape, r);
+  ZT_TRY(zt_tape_grad(tape, r->x, &call.dx, &fresh));
+  call.dy = r->y->grad;
+  call.accumulate_dx = !fresh;
+  call.dw = zt_tape_param_grad(tape, r->w);
+  if (r->kind == ZT_LAYER_NORM)
+    call.db = zt_tape_param_grad(tape, r->b);
   size_t mark = zt_arena_mark(tape->work);
   ZT_TRY(zt_tape_push(tape->work, zt_device_norm_workspace(tape->dev, &call),
                       &call.workspace));
@@ -196,23 +260,29 @@ static zt_status norm_backward(zt_tape *tape, const void *payload) {
   return ZT_OK;
 }
 
+static zt_status norm_forward(zt_tape *tape, norm_record *r, zt_value **y) {
+  int64_t rows = r->x->rows, stats = r->kind == ZT_LAYER_NORM ? 2 * rows : rows;
+  ZT_TRY(zt_tape_value(tape, rows, r->x->cols, r->x->dtype, &r->y));
+  ZT_TRY(
+      zt_tape_push(tape->keep, (size_t) stats * sizeof *r->stats, &r->stats));
+  zt_norm call = norm_call(tape, r);
+  call.y = r->y->data;
+  ZT_TRY(zt_norm_forward(tape->dev, &call));
+  *y = r->y;
+  return zt_tape_record(tape, norm_backward, r, sizeof *r);
+}
+
 zt_status zt_op_rms_norm(zt_tape *tape, zt_value *x, zt_weight w, double eps,
                          zt_value **y) {
-  norm_record r = {.x = x, .w = w, .eps = (float) eps};
-  ZT_TRY(zt_tape_value(tape, x->rows, x->cols, x->dtype, &r.y));
-  ZT_TRY(
-      zt_tape_push(tape->keep, (size_t) x->rows * sizeof *r.stats, &r.stats));
-  ZT_TRY(zt_norm_forward(tape->dev, &(zt_norm){.kind = ZT_RMS_NORM,
-                                               .rows = x->rows,
-                                               .d = x->cols,
-                                               .eps = r.eps,
-                                               .x = x->data,
-                                               .w = zt_tape_param(tape, w),
-                                               .y = r.y->data,
-                                               .stats = r.stats,
-                                               .dtype = x->dtype}));
-  *y = r.y;
-  return zt_tape_record(tape, norm_backward, &r, sizeof r);
+  norm_record r = {.kind = ZT_RMS_NORM, .x = x, .w = w, .eps = (float) eps};
+  return norm_forward(tape, &r, y);
+}
+
+zt_status zt_op_layer_norm(zt_tape *tape, zt_value *x, zt_weight w, zt_weight b,
+                           double eps, zt_value **y) {
+  norm_record r = {
+      .kind = ZT_LAYER_NORM, .x = x, .w = w, .b = b, .eps = (float) eps};
+  return norm_forward(tape, &r, y);
 }
 
 /* ---- Activation and dropout ---- */
@@ -281,140 +351,6 @@ zt_status zt_op_dropout(zt_tape *tape, zt_value *x, zt_dropout dropout,
   ZT_TRY(drop_values(tape, x, x->data, NULL, r.y->data, &dropout));
   *y = r.y;
   return zt_tape_record(tape, dropout_backward, &r, sizeof r);
-}
-
-/* ---- Attention ---- */
-
-typedef struct bias_record {
-  zt_weight table;
-  const int32_t *bucket;
-  zt_value *bias;
-} bias_record;
-
-static zt_bias bias_call(zt_tape *tape, const bias_record *r) {
-  return (zt_bias){.heads = r->table.cols,
-                   .offsets = r->bias->cols,
-                   .buckets = r->table.rows,
-                   .bucket = r->bucket,
-                   .table = zt_tape_param(tape, r->table),
-                   .dtype = tape->dtype};
-}
-
-static zt_status bias_backward(zt_tape *tape, const void *payload) {
-  const bias_record *r = payload;
-  if (!r->bias->grad)
-    return ZT_OK;
-  zt_bias call = bias_call(tape, r);
-  call.dbias = r->bias->grad;
-  call.dtable = zt_tape_param_grad(tape, r->table);
-  return zt_bias_backward(tape->dev, &call);
-}
-
-zt_status zt_op_bias(zt_tape *tape, zt_weight table, const int32_t *bucket,
-                     int64_t offsets, zt_value **bias) {
-  bias_record r = {.table = table, .bucket = bucket};
-  ZT_TRY(zt_tape_value(tape, table.cols, offsets, ZT_FP32, &r.bias));
-  zt_bias call = bias_call(tape, &r);
-  call.bias = r.bias->data;
-  ZT_TRY(zt_bias_forward(tape->dev, &call));
-  *bias = r.bias;
-  return zt_tape_record(tape, bias_backward, &r, sizeof r);
-}
-
-typedef struct attention_record {
-  zt_attend a;
-  zt_value *y;
-  float *stats;
-} attention_record;
-
-/* Columns of a value as an operand. */
-static zt_matrix columns(const zt_value *value, void *data, int64_t column) {
-  char *first = data;
-  return (zt_matrix){first + (size_t) column * zt_dtype_size(value->dtype),
-                     value->cols, value->dtype};
-}
-
-static zt_attention attention_call(const attention_record *r) {
-  const zt_attend *a = &r->a;
-  return (zt_attention){.samples = a->samples,
-                        .heads = a->heads,
-                        .kv_heads = a->kv_heads,
-                        .head_dim = a->head_dim,
-                        .q_length = a->q_length,
-                        .k_length = a->k_length,
-                        .scale = a->scale,
-                        .causal = a->causal,
-                        .k_valid = a->k_valid,
-                        .bias = a->bias ? a->bias->data : NULL,
-                        .q = columns(a->q, a->q->data, a->q_column),
-                        .k = columns(a->k, a->k->data, a->k_column),
-                        .v = columns(a->v, a->v->data, a->v_column),
-                        .y = matrix_of(r->y, r->y->data),
-                        .stats = r->stats,
-                        .dropout = a->dropout};
-}
-
-/* Gradient of an input whose columns attention writes; inputs may be one value,
- * so all three are asked for before any is written. */
-static zt_status fresh_gradient(zt_tape *tape, zt_value *value) {
-  void *grad;
-  bool fresh;
-  ZT_TRY(zt_tape_grad(tape, value, &grad, &fresh));
-  if (!fresh)
-    return zt_fail(ZT_ERR_INTERNAL, "attention: an input has a second use");
-  return ZT_OK;
-}
-
-static zt_status attention_backward(zt_tape *tape, const void *payload) {
-  const attention_record *r = payload;
-  const zt_attend *a = &r->a;
-  if (!r->y->grad)
-    return ZT_OK;
-  ZT_TRY(fresh_gradient(tape, a->q));
-  if (a->k != a->q)
-    ZT_TRY(fresh_gradient(tape, a->k));
-  if (a->v != a->q && a->v != a->k)
-    ZT_TRY(fresh_gradient(tape, a->v));
-  zt_attention call = attention_call(r);
-  call.dy = matrix_of(r->y, r->y->grad);
-  call.dq = columns(a->q, a->q->grad, a->q_column);
-  call.dk = columns(a->k, a->k->grad, a->k_column);
-  call.dv = columns(a->v, a->v->grad, a->v_column);
-  if (a->bias) {
-    void *dbias;
-    bool fresh;
-    ZT_TRY(zt_tape_grad(tape, a->bias, &dbias, &fresh));
-    if (fresh)
-      ZT_TRY(zt_device_zero(tape->dev, dbias, zt_value_bytes(a->bias)));
-    call.dbias = dbias;
-  }
-  size_t mark = zt_arena_mark(tape->work);
-  ZT_TRY(zt_tape_push(tape->work,
-                      zt_device_attention_workspace(tape->dev, &call),
-                      &call.workspace));
-  ZT_TRY(zt_attention_backward(tape->dev, &call));
-  zt_arena_release(tape->work, mark);
-  return ZT_OK;
-}
-
-zt_status zt_op_attention(zt_tape *tape, const zt_attend *attend,
-                          zt_value **y) {
-  attention_record r = {.a = *attend};
-  size_t rows = (size_t) (attend->samples * attend->q_length);
-  ZT_TRY(zt_tape_value(tape, (int64_t) rows, attend->heads * attend->head_dim,
-                       tape->dtype, &r.y));
-  ZT_TRY(zt_tape_push(tape->keep,
-                      2 * rows * (size_t) attend->heads * sizeof *r.stats,
-                      &r.stats));
-  zt_attention call = attention_call(&r);
-  size_t mark = zt_arena_mark(tape->work);
-  ZT_TRY(zt_tape_push(tape->work,
-                      zt_device_attention_workspace(tape->dev, &call),
-                      &call.workspace));
-  ZT_TRY(zt_attention_forward(tape->dev, &call));
-  zt_arena_release(tape->work, mark);
-  *y = r.y;
-  return zt_tape_record(tape, attention_backward, &r, sizeof r);
 }
 
 /* ---- Loss ---- */
@@ -515,13 +451,13 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
 }
 
 zt_status zt_op_argmax(zt_tape *tape, const zt_value *x, zt_weight w,
-                       double scale, int64_t first, int64_t stride,
-                       int64_t count, int32_t *index) {
+                       double scale, const int64_t *rows, int64_t count,
+                       int32_t *index) {
   size_t mark = zt_arena_mark(tape->work);
   float *logits;
   ZT_TRY(zt_tape_push(tape->work, (size_t) w.rows * sizeof *logits, &logits));
   for (int64_t i = 0; i < count; i++) {
-    zt_matrix row = rows_from(x, x->data, first + i * stride);
+    zt_matrix row = rows_from(x, x->data, rows[i]);
     ZT_TRY(make_logits(tape, row, w, scale, 1, logits));
     ZT_TRY(zt_argmax(tape->dev, 1, w.rows, logits, index + i));
   }

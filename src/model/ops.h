@@ -8,18 +8,35 @@
 #include "model/tape.h"
 
 /** y = rows of the table by index.
- *  \param[in] ids  [rows], device, each below table.rows; must stay */
+ *  \param[in] ids      [rows], device, each below table.rows; must stay
+ *  \param[in] padding  id whose row gets no gradient, -1: none */
 zt_status zt_op_embedding(zt_tape *tape, const int32_t *ids, int64_t rows,
-                          zt_weight table, zt_value **y);
+                          zt_weight table, int32_t padding, zt_value **y);
+
+/** h += rows of the table by index, in place. */
+zt_status zt_op_embedding_add(zt_tape *tape, const int32_t *ids,
+                              zt_weight table, zt_value *h);
 
 /** y = w * x / sqrt(mean(x^2) + eps), row by row. */
 zt_status zt_op_rms_norm(zt_tape *tape, zt_value *x, zt_weight w, double eps,
                          zt_value **y);
 
-/** y = x W^T.  W is [cols of y, cols of x]. */
+/** y = w * (x - mean(x)) / sqrt(var(x) + eps) + b, row by row. */
+zt_status zt_op_layer_norm(zt_tape *tape, zt_value *x, zt_weight w, zt_weight b,
+                           double eps, zt_value **y);
+
+/** Rotary positions for `heads` heads in the first columns of x, in place: only
+ *  for an x that nobody needs as it was, such as the result of zt_op_linear().
+ *  \param[in] position, table  as in zt_rope; must stay */
+zt_status zt_op_rope(zt_tape *tape, zt_value *x, int64_t heads,
+                     int64_t head_dim, const int32_t *position,
+                     const float *table);
+
+/** y = x W^T + b, where the weight has a bias.  W is [cols of y, cols of x], or
+ *  the other way round and y = x W. */
 zt_status zt_op_linear(zt_tape *tape, zt_value *x, zt_weight w, zt_value **y);
 
-/** y = h + drop(x W^T): the end of a residual branch. */
+/** y = h + drop(x W^T + b): the end of a residual branch. */
 zt_status zt_op_linear_add(zt_tape *tape, zt_value *x, zt_weight w, zt_value *h,
                            zt_dropout dropout, zt_value **y);
 
@@ -41,8 +58,9 @@ typedef struct zt_attend {
   int64_t samples, heads, kv_heads, head_dim, q_length, k_length;
   float scale;
   bool causal;
-  const int32_t *k_valid; /* device; must stay */
-  zt_value *q, *k, *v;    /* may be one value: each has its first column */
+  int64_t window;
+  const int32_t *k_first, *k_valid; /* device; must stay */
+  zt_value *q, *k, *v; /* may be one value: each has its first column */
   int64_t q_column, k_column, v_column;
   zt_value *bias; /* NULL: none */
   zt_dropout dropout;
@@ -60,10 +78,10 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
                               double *loss);
 
 /** Index of the largest of scale * x W^T for single rows of x; no record.
- *  \param[in]  first, stride, count  rows first, first + stride, ...
- *  \param[out] index                 [count], device */
+ *  \param[in]  rows   [count], host
+ *  \param[out] index  [count], device */
 zt_status zt_op_argmax(zt_tape *tape, const zt_value *x, zt_weight w,
-                       double scale, int64_t first, int64_t stride,
-                       int64_t count, int32_t *index);
+                       double scale, const int64_t *rows, int64_t count,
+                       int32_t *index);
 
 #endif

@@ -26,6 +26,7 @@ typedef struct zt_pass_inside {
   zt_value (*kept)[ZT_SLOTS];    /* [stages] copies of what it made */
   const struct zt_record **mark; /* [stages] tape before the stage */
   flow flows[ZT_SLOTS];
+  int32_t *position; /* host, with several documents in a sample */
 } zt_pass_inside;
 
 /* ---- Creation ---- */
@@ -59,6 +60,31 @@ static zt_status push_ints(zt_pass_inside *in, int64_t n, int32_t **p) {
   return zt_tape_push(&in->fixed, (size_t) n * sizeof(int32_t), p);
 }
 
+/* Positions of tokens where all of a sample is one document. */
+static zt_status fill_positions(zt_pass *pass) {
+  const zt_pass_shape *s = &pass->shape;
+  const int64_t n = s->samples * s->target_length;
+  int32_t *position = zt_calloc((size_t) n, sizeof *position);
+  if (!position)
+    return ZT_ERR_MEMORY;
+  for (int64_t i = 0; i < n; i++)
+    position[i] = (int32_t) (i % s->target_length);
+  zt_status status = zt_device_upload(pass->inside->dev, pass->position,
+                                      position, (size_t) n * sizeof *position);
+  free(position);
+  return status;
+}
+
+static zt_status make_positions(zt_pass *pass) {
+  zt_pass_inside *in = pass->inside;
+  const int64_t n = pass->shape.samples * pass->shape.target_length;
+  ZT_TRY(push_ints(in, n, &pass->position));
+  if (!pass->shape.documents)
+    return in->dev->counts_only ? ZT_OK : fill_positions(pass);
+  in->position = zt_calloc((size_t) n, sizeof *in->position);
+  return in->position ? push_ints(in, n, &pass->first) : ZT_ERR_MEMORY;
+}
+
 static zt_status make_inputs(zt_pass *pass) {
   zt_pass_inside *in = pass->inside;
   const zt_pass_shape *s = &pass->shape;
@@ -67,6 +93,8 @@ static zt_status make_inputs(zt_pass *pass) {
   ZT_TRY(push_ints(in, s->samples * s->target_length, &pass->target));
   ZT_TRY(push_ints(in, s->samples * s->target_length, &pass->labels));
   ZT_TRY(push_ints(in, s->samples, &pass->chosen));
+  if (!pass->model->family->encoder)
+    ZT_TRY(make_positions(pass));
   return zt_tape_push(&in->fixed, sizeof(double), &pass->loss);
 }
 
@@ -99,8 +127,7 @@ zt_status zt_pass_create(const zt_model *model, zt_device *dev,
     free(in);
     return ZT_ERR_MEMORY;
   }
-  *p =
-      (zt_pass){.model = model, .shape = *shape, .choose_at = -1, .inside = in};
+  *p = (zt_pass){.model = model, .shape = *shape, .inside = in};
   in->dev = dev;
   in->sizes = sizes ? *sizes : (zt_pass_sizes){.host = planning_host_bytes};
   zt_status status = make(p);
@@ -124,16 +151,16 @@ void zt_pass_destroy(zt_pass **pass) {
   free(in->in);
   free(in->kept);
   free(in->mark);
+  free(in->position);
   free(in);
   free(*pass);
   *pass = NULL;
 }
 
-zt_status zt_pass_add_table(zt_pass *pass, int index, const int32_t *values,
-                            int64_t n) {
-  ZT_TRY(push_ints(pass->inside, n, &pass->table[index]));
-  return zt_device_upload(pass->inside->dev, pass->table[index], values,
-                          (size_t) n * sizeof *values);
+zt_status zt_pass_add_table(zt_pass *pass, int index, const void *values,
+                            size_t bytes) {
+  ZT_TRY(zt_tape_push(&pass->inside->fixed, bytes, &pass->table[index]));
+  return zt_device_upload(pass->inside->dev, pass->table[index], values, bytes);
 }
 
 zt_pass_sizes zt_pass_peak(const zt_pass *pass) {
@@ -152,6 +179,16 @@ static zt_status upload_ints(zt_pass *pass, int32_t *to, const int32_t *from,
     return ZT_OK;
   return zt_device_upload(pass->inside->dev, to, from,
                           (size_t) n * sizeof *from);
+}
+
+static zt_status upload_documents(zt_pass *pass, const int32_t *first) {
+  const zt_pass_shape *s = &pass->shape;
+  const int64_t n = s->samples * s->target_length;
+  int32_t *position = pass->inside->position;
+  for (int64_t i = 0; i < n; i++)
+    position[i] = (int32_t) (i % s->target_length) - first[i];
+  ZT_TRY(upload_ints(pass, pass->position, position, n));
+  return upload_ints(pass, pass->first, first, n);
 }
 
 zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input) {
@@ -179,6 +216,8 @@ zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input) {
       upload_ints(pass, pass->source_valid, input->source_valid, s->samples));
   ZT_TRY(upload_ints(pass, pass->labels, input->labels,
                      s->samples * s->target_length));
+  if (s->documents)
+    ZT_TRY(upload_documents(pass, input->first));
   return upload_ints(pass, pass->target, input->target,
                      s->samples * s->target_length);
 }
@@ -308,8 +347,8 @@ zt_status zt_pass_loss(zt_pass *pass, double *loss) {
 
 /* ---- Generation and tests ---- */
 
-void zt_pass_choose(zt_pass *pass, int64_t position) {
-  pass->choose_at = position;
+void zt_pass_choose(zt_pass *pass, const int64_t *rows) {
+  pass->choose = rows;
 }
 
 zt_status zt_pass_chosen(zt_pass *pass, int32_t *next) {

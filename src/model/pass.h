@@ -29,6 +29,7 @@ typedef struct zt_pass_shape {
   zt_dtype dtype;
   bool training;  /* else forward only, and nothing is dropped */
   bool recompute; /* keep only what lies between stages */
+  bool documents; /* inputs say where documents begin; without an encoder */
   double dropout; /* rate at every site */
 } zt_pass_shape;
 
@@ -46,7 +47,11 @@ typedef struct zt_pass_input {
   const int32_t *source_valid; /* [samples] tokens before the padding */
   const int32_t *target;       /* [samples, target_length] decoder input */
   const int32_t *labels;       /* [samples, target_length], negative: none */
-  uint64_t seed;               /* of the run */
+  /* Several documents in a sample, if the shape says so: [samples,
+   * target_length] the first token of the document that a token is in, as an
+   * index in the sample.  Attention and positions begin there. */
+  const int32_t *first;
+  uint64_t seed; /* of the run */
   uint32_t step;
   uint32_t first_sample; /* index in the global batch */
 } zt_pass_input;
@@ -61,11 +66,14 @@ typedef struct zt_pass {
   zt_value *slot[ZT_SLOTS]; /* current values; a stage replaces some */
   /* Inputs on the device, as in zt_pass_input. */
   int32_t *source, *source_valid, *target, *labels;
-  double *loss; /* [1], device */
-  /* Integer tables that the family made in prepare(), device. */
-  int32_t *table[ZT_MAX_TABLES];
-  /* Generation: position to choose a token at, -1: compute the loss. */
-  int64_t choose_at;
+  /* Without an encoder: [samples, target_length] positions of the tokens in
+   * their documents, and zt_pass_input.first or NULL. */
+  int32_t *position, *first;
+  double *loss;               /* [1], device */
+  void *table[ZT_MAX_TABLES]; /* that the family made in prepare(), device */
+  /* Generation: [samples] rows of the target values to choose a token at,
+   * host; NULL: compute the loss. */
+  const int64_t *choose;
   int32_t *chosen; /* [samples], device */
   struct zt_pass_inside *inside;
 } zt_pass;
@@ -79,10 +87,10 @@ zt_status zt_pass_create(const zt_model *model, zt_device *dev,
 /** Sets *pass to NULL; NULL is allowed. */
 void zt_pass_destroy(zt_pass **pass);
 
-/** For families: a table of n integers that lives as long as the pass.
- *  \param[in] values  host, [n] */
-zt_status zt_pass_add_table(zt_pass *pass, int index, const int32_t *values,
-                            int64_t n);
+/** For families: a table that lives as long as the pass.
+ *  \param[in] values  host, `bytes` of them */
+zt_status zt_pass_add_table(zt_pass *pass, int index, const void *values,
+                            size_t bytes);
 
 /** A new micro-batch.  `input` is NULL on a device that only counts. */
 zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input);
@@ -101,10 +109,11 @@ zt_status zt_pass_loss(zt_pass *pass, double *loss);
 /** Most memory used since creation. */
 zt_pass_sizes zt_pass_peak(const zt_pass *pass);
 
-/** Generation: choose the next token at decoder position p of each sample
- *  instead of computing a loss in the last stage.
+/** Generation: choose the next token at a row of the target values for each
+ *  sample instead of computing a loss in the last stage.
+ *  \param[in]  rows  [samples] of samples * target_length; must stay
  *  \param[out] next  [samples], host */
-void zt_pass_choose(zt_pass *pass, int64_t position);
+void zt_pass_choose(zt_pass *pass, const int64_t *rows);
 zt_status zt_pass_chosen(zt_pass *pass, int32_t *next);
 /** Replace the decoder input, host [samples, target_length]; the values of
  *  the encoder stay. */

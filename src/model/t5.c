@@ -5,7 +5,8 @@
 
 #include "base/json.h"
 #include "base/memory.h"
-#include "model/model.h"
+#include "model/blocks.h"
+#include "model/family_config.h"
 #include "model/ops.h"
 #include "model/pass.h"
 
@@ -24,88 +25,30 @@ static const char *const stack_names[] = {"encoder", "decoder"};
 /* ---- Configuration ---- */
 
 /* "relu", "gated-gelu" and the like; "gated-gelu" alone means the tanh form. */
-static zt_status read_activation(zt_model_shape *shape, const char *path,
-                                 const char *text) {
-  static const struct {
-    const char *name;
-    zt_activation_kind kind;
-  } known[] = {{"relu", ZT_RELU},
-               {"gelu", ZT_GELU},
-               {"gelu_new", ZT_GELU_NEW},
-               {"silu", ZT_SILU},
-               {"swish", ZT_SILU}};
-  const char *name = text;
+static zt_status read_activation(zt_model_shape *shape, json_t *config,
+                                 const char *path, const char *text) {
+  ZT_TRY(zt_json_string(config, path, "feed_forward_proj", false, &text));
   shape->gated = !strncmp(text, "gated-", 6);
-  if (shape->gated)
-    name += 6;
+  const char *name = shape->gated ? text + 6 : text;
   if (!strcmp(text, "gated-gelu"))
     name = "gelu_new";
-  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (!strcmp(name, known[i].name)) {
-      shape->activation = known[i].kind;
-      return ZT_OK;
-    }
-  return zt_fail(ZT_ERR_DATA,
-                 "%s: feed_forward_proj \"%.40s\" is not supported (relu, "
-                 "gelu, gelu_new, silu, each also gated-)",
-                 path, text);
+  return zt_config_activation(path, "feed_forward_proj", text, name,
+                              &shape->activation);
 }
 
-static zt_status read_reals(zt_model_shape *s, json_t *config,
-                            const char *path) {
-  const struct {
-    const char *key;
-    double most, *value;
-  } reals[] = {{"layer_norm_epsilon", 1, &s->norm_eps},
-               {"dropout_rate", 1, &s->dropout},
-               {"initializer_factor", 1e6, &s->init_factor}};
-  for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
-    ZT_TRY(zt_json_real(config, path, reals[i].key, false, reals[i].value));
-    if (!(*reals[i].value >= 0 && *reals[i].value <= reals[i].most))
-      return zt_fail(ZT_ERR_DATA, "%s: \"%s\" is %g, outside 0..%g", path,
-                     reals[i].key, *reals[i].value, reals[i].most);
-  }
-  return ZT_OK;
+/* Transformers 5 writes scale_decoder_outputs, and then always calls the
+ * embeddings tied; before, tied meant scaled.  mT5 never scales. */
+static zt_status read_scaling(zt_model_shape *shape, json_t *config,
+                              const char *path, bool mt5) {
+  shape->scale_logits = false;
+  if (mt5)
+    return ZT_OK;
+  ZT_TRY(zt_config_tied(config, path, &shape->scale_logits));
+  return zt_json_bool(config, path, "scale_decoder_outputs", false,
+                      &shape->scale_logits);
 }
 
-static zt_status t5_configure(zt_model *model, json_t *config,
-                              const char *path) {
-  enum { MOST = 1 << 28 }; /* no size of a block overflows */
-  zt_model_shape *s = &model->shape;
-  *s = (zt_model_shape){.buckets = 32,
-                        .max_distance = 128,
-                        .norm_eps = 1e-6,
-                        .init_factor = 1,
-                        .dropout = 0.1,
-                        .pad_id = 0,
-                        .eos_id = 1};
-  const struct {
-    const char *key;
-    bool required;
-    int64_t least, most, *value;
-  } integers[] = {
-      {"vocab_size", true, 1, MOST, &s->vocabulary},
-      {"d_model", true, 1, MOST, &s->d_model},
-      {"d_kv", true, 1, MOST, &s->head_dim},
-      {"d_ff", true, 1, MOST, &s->d_ff},
-      {"num_heads", true, 1, MOST, &s->heads},
-      {"num_layers", true, 1, 100000, &s->encoder_layers},
-      {"num_decoder_layers", false, 1, 100000, &s->layers},
-      {"relative_attention_num_buckets", false, 4, MOST, &s->buckets},
-      {"relative_attention_max_distance", false, 1, MOST, &s->max_distance},
-      {"pad_token_id", false, 0, MOST, &s->pad_id},
-      {"eos_token_id", false, 0, MOST, &s->eos_id},
-      {"decoder_start_token_id", false, 0, MOST, &s->start_id},
-  };
-  s->start_id = -1;
-  for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
-    ZT_TRY(zt_json_int(config, path, integers[i].key, integers[i].required,
-                       integers[i].least, integers[i].most, integers[i].value));
-  if (s->layers == 0)
-    s->layers = s->encoder_layers;
-  if (s->start_id < 0)
-    s->start_id = s->pad_id;
-  s->kv_heads = s->heads;
+static zt_status check_sizes(const zt_model_shape *s, const char *path) {
   if (s->pad_id >= s->vocabulary || s->eos_id >= s->vocabulary ||
       s->start_id >= s->vocabulary)
     return zt_fail(ZT_ERR_DATA,
@@ -116,18 +59,56 @@ static zt_status t5_configure(zt_model *model, json_t *config,
                    "%s: relative_attention_max_distance %" PRId64
                    " must exceed half of the %" PRId64 " buckets",
                    path, s->max_distance, s->buckets);
-  if (s->heads * s->head_dim > MOST)
+  if (s->heads * s->head_dim > ZT_MOST_SIZE)
     return zt_fail(ZT_ERR_DATA, "%s: num_heads x d_kv is beyond %d", path,
-                   MOST);
-  ZT_TRY(read_reals(s, config, path));
-  const char *projection = "relu";
-  ZT_TRY(zt_json_string(config, path, "feed_forward_proj", false, &projection));
-  ZT_TRY(read_activation(s, path, projection));
-  /* Transformers 5 writes scale_decoder_outputs, and then always calls the
-   * embeddings tied; before, tied meant scaled. */
-  ZT_TRY(zt_config_tied(config, path, &s->scale_logits));
-  return zt_json_bool(config, path, "scale_decoder_outputs", false,
-                      &s->scale_logits);
+                   ZT_MOST_SIZE);
+  return ZT_OK;
+}
+
+static zt_status t5_configure(zt_model *model, json_t *config,
+                              const char *path) {
+  zt_model_shape *s = &model->shape;
+  bool mt5 = !strcmp(model->model_type, "mt5");
+  *s = (zt_model_shape){.buckets = 32,
+                        .max_distance = 128,
+                        .norm_eps = 1e-6,
+                        .init_factor = 1,
+                        .dropout = 0.1,
+                        .pad_id = 0,
+                        .eos_id = 1,
+                        .start_id = -1};
+  const zt_config_int integers[] = {
+      {"vocab_size", true, 1, ZT_MOST_SIZE, &s->vocabulary},
+      {"d_model", true, 1, ZT_MOST_SIZE, &s->d_model},
+      {"d_kv", true, 1, ZT_MOST_SIZE, &s->head_dim},
+      {"d_ff", true, 1, ZT_MOST_SIZE, &s->d_ff},
+      {"num_heads", true, 1, ZT_MOST_SIZE, &s->heads},
+      {"num_layers", true, 1, 100000, &s->encoder_layers},
+      {"num_decoder_layers", false, 1, 100000, &s->layers},
+      {"relative_attention_num_buckets", false, 4, ZT_MOST_SIZE, &s->buckets},
+      {"relative_attention_max_distance", false, 1, ZT_MOST_SIZE,
+       &s->max_distance},
+      {"pad_token_id", false, 0, ZT_MOST_SIZE, &s->pad_id},
+      {"eos_token_id", false, 0, ZT_MOST_SIZE, &s->eos_id},
+      {"decoder_start_token_id", false, 0, ZT_MOST_SIZE, &s->start_id},
+  };
+  const zt_config_real reals[] = {{"layer_norm_epsilon", 1, &s->norm_eps},
+                                  {"dropout_rate", 1, &s->dropout},
+                                  {"initializer_factor", 1e6, &s->init_factor}};
+  ZT_TRY(zt_config_ints(config, path, integers,
+                        sizeof integers / sizeof *integers));
+  if (s->layers == 0)
+    s->layers = s->encoder_layers;
+  if (s->start_id < 0)
+    s->start_id = s->pad_id;
+  s->kv_heads = s->heads;
+  s->stop_ids[0] = (int32_t) s->eos_id;
+  s->n_stop_ids = 1;
+  ZT_TRY(check_sizes(s, path));
+  ZT_TRY(zt_config_reals(config, path, reals, sizeof reals / sizeof *reals));
+  ZT_TRY(zt_config_refuse(config, path, "tie_encoder_decoder"));
+  ZT_TRY(read_activation(s, config, path, mt5 ? "gated-gelu" : "relu"));
+  return read_scaling(s, config, path, mt5);
 }
 
 /* ---- Parameters and stages ---- */
@@ -303,7 +284,7 @@ static zt_status t5_prepare(zt_pass *pass) {
                                          s->buckets, s->max_distance);
     zt_status status = zt_pass_add_table(
         pass, stack == ENCODER ? ENCODER_BUCKETS : DECODER_BUCKETS, bucket,
-        2 * length - 1);
+        (size_t) (2 * length - 1) * sizeof *bucket);
     free(bucket);
     ZT_TRY(status);
   }
@@ -341,24 +322,14 @@ static int64_t length_of(const zt_pass *pass, int stack) {
                           : pass->shape.target_length;
 }
 
-/* The next parameter of a stage's unit, as a matrix; `rows` > 1 takes that
- * many neighbours of one shape as one. */
-static zt_weight take(const zt_pass *pass, int *next, int neighbours) {
-  const zt_param *p = &pass->model->params.list[*next];
-  *next += neighbours;
-  return (zt_weight){.at = p->at,
-                     .rows = p->dims[0] * neighbours,
-                     .cols = p->ndim == 2 ? p->dims[1] : 1};
-}
-
 static zt_status embed(zt_pass *pass, int next) {
   zt_tape *t = &pass->tape;
-  zt_weight table = take(pass, &next, 1);
+  zt_weight table = zt_block_take(pass, &next, 1);
   for (int stack = ENCODER; stack <= DECODER; stack++) {
     int64_t length = length_of(pass, stack);
     zt_value *h;
     ZT_TRY(zt_op_embedding(t, stack == ENCODER ? pass->source : pass->target,
-                           pass->shape.samples * length, table, &h));
+                           pass->shape.samples * length, table, -1, &h));
     ZT_TRY(zt_op_dropout(
         t, h, zt_tape_dropout(t, site_of_stack(stack, SITE_EMBED), length),
         &pass->slot[stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET]));
@@ -375,12 +346,13 @@ static zt_status self_attention(zt_pass *pass, const zt_stage *stage, int *next,
   int64_t length = length_of(pass, stage->stack),
           inner = s->heads * s->head_dim;
   int slot = causal ? ZT_SLOT_BIAS_OUT : ZT_SLOT_BIAS_IN;
-  zt_weight qkv = take(pass, next, 3), o = take(pass, next, 1);
+  zt_weight qkv = zt_block_take(pass, next, 3),
+            o = zt_block_take(pass, next, 1);
   if (stage->layer == 0)
-    ZT_TRY(zt_op_bias(t, take(pass, next, 1),
+    ZT_TRY(zt_op_bias(t, zt_block_take(pass, next, 1),
                       pass->table[causal ? DECODER_BUCKETS : ENCODER_BUCKETS],
                       2 * length - 1, &pass->slot[slot]));
-  zt_weight norm = take(pass, next, 1);
+  zt_weight norm = zt_block_take(pass, next, 1);
   zt_value *n, *x, *y;
   ZT_TRY(zt_tape_scope_begin(t));
   ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
@@ -415,8 +387,9 @@ static zt_status cross_attention(zt_pass *pass, const zt_stage *stage,
   const zt_model_shape *s = &pass->model->shape;
   zt_tape *t = &pass->tape;
   int64_t inner = s->heads * s->head_dim;
-  zt_weight q = take(pass, next, 1), kv = take(pass, next, 2);
-  zt_weight o = take(pass, next, 1), norm = take(pass, next, 1);
+  zt_weight q = zt_block_take(pass, next, 1), kv = zt_block_take(pass, next, 2);
+  zt_weight o = zt_block_take(pass, next, 1),
+            norm = zt_block_take(pass, next, 1);
   zt_value *n, *query, *memory, *y;
   ZT_TRY(zt_tape_scope_begin(t));
   ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
@@ -451,8 +424,9 @@ static zt_status feed_forward(zt_pass *pass, const zt_stage *stage, int *next,
   const zt_model_shape *s = &pass->model->shape;
   zt_tape *t = &pass->tape;
   int64_t length = length_of(pass, stage->stack);
-  zt_weight wi = take(pass, next, s->gated ? 2 : 1);
-  zt_weight wo = take(pass, next, 1), norm = take(pass, next, 1);
+  zt_weight wi = zt_block_take(pass, next, s->gated ? 2 : 1);
+  zt_weight wo = zt_block_take(pass, next, 1),
+            norm = zt_block_take(pass, next, 1);
   zt_value *n, *x, *a;
   ZT_TRY(zt_tape_scope_begin(t));
   ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
@@ -485,7 +459,7 @@ static zt_status final_norm(zt_pass *pass, int stack, int next) {
   zt_value *y;
   int in = stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET;
   int out = stack == ENCODER ? ZT_SLOT_MEMORY : ZT_SLOT_TARGET;
-  ZT_TRY(zt_op_rms_norm(t, pass->slot[in], take(pass, &next, 1),
+  ZT_TRY(zt_op_rms_norm(t, pass->slot[in], zt_block_take(pass, &next, 1),
                         pass->model->shape.norm_eps, &y));
   return zt_op_dropout(t, y,
                        zt_tape_dropout(t, site_of_stack(stack, SITE_FINAL),
@@ -495,15 +469,8 @@ static zt_status final_norm(zt_pass *pass, int stack, int next) {
 
 static zt_status head(zt_pass *pass, int next) {
   const zt_model_shape *s = &pass->model->shape;
-  double scale = s->scale_logits ? 1 / sqrt((double) s->d_model) : 1;
-  zt_weight w = take(pass, &next, 1);
-  zt_value *h = pass->slot[ZT_SLOT_TARGET];
-  if (pass->choose_at >= 0)
-    return zt_op_argmax(&pass->tape, h, w, scale, pass->choose_at,
-                        pass->shape.target_length, pass->shape.samples,
-                        pass->chosen);
-  return zt_op_cross_entropy(&pass->tape, h, w, scale, pass->labels,
-                             pass->loss);
+  return zt_block_head(pass, next,
+                       s->scale_logits ? 1 / sqrt((double) s->d_model) : 1);
 }
 
 static zt_status t5_forward(zt_pass *pass, const zt_stage *stage) {
@@ -532,6 +499,8 @@ const zt_family zt_family_t5 = {
                                      "relative_attention_bias.weight",
                                      NULL},
     .encoder = true,
+    .tied_by_default = true,
+    .tied_by_absence = true,
     .configure = t5_configure,
     .build = t5_build,
     .prepare = t5_prepare,

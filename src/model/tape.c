@@ -13,6 +13,10 @@ size_t zt_value_bytes(const zt_value *value) {
   return (size_t) (value->rows * value->cols) * zt_dtype_size(value->dtype);
 }
 
+zt_matrix zt_value_matrix(const zt_value *value, void *data) {
+  return (zt_matrix){data, value->cols, value->dtype};
+}
+
 zt_status zt_tape_push(zt_arena *arena, size_t bytes, void *p) {
   void *got = zt_arena_push(arena, bytes);
   memcpy(p, &got, sizeof got);

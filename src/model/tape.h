@@ -26,10 +26,13 @@ typedef struct zt_value {
 } zt_value;
 
 /** A parameter, or several neighbours that act as one matrix, in the unit that
- *  is gathered. */
+ *  is gathered; for a linear map, with its bias. */
 typedef struct zt_weight {
   int64_t at; /* first element in the unit */
   int64_t rows, cols;
+  bool in_out;  /* stored [in, out], as Conv1D of GPT-2; else [out, in] */
+  bool biased;  /* a linear map with a bias, [out] */
+  int64_t bias; /* first element of it in the unit */
 } zt_weight;
 
 struct zt_record;
@@ -83,5 +86,7 @@ zt_dropout zt_tape_dropout(const zt_tape *tape, uint32_t site,
                            int64_t rows_per_sample);
 /** Bytes of a value's data. */
 size_t zt_value_bytes(const zt_value *value);
+/** A value as an operand, with its own data or other of its shape. */
+zt_matrix zt_value_matrix(const zt_value *value, void *data);
 
 #endif

@@ -25,6 +25,8 @@ typedef struct generator {
   /* One batch of this rank. */
   int32_t *source, *valid; /* [batch, source_length], [batch] */
   int32_t *target;         /* [batch, target_length] */
+  int64_t *filled;         /* [batch] tokens that stand in the target */
+  int64_t *rows;           /* [batch] the last of them, where one is chosen */
   int32_t *next;           /* [batch] */
   bool *done;              /* [batch] */
   /* All results so far: [prompts, max_new_tokens] and their lengths; each rank
@@ -34,8 +36,16 @@ typedef struct generator {
 
 /* ---- Creation ---- */
 
-static zt_status check_prompts(const zt_model *model,
-                               const zt_sequences *prompts) {
+static zt_status check_prompts(const generator *g) {
+  const zt_model *model = g->model;
+  const zt_sequences *prompts = g->prompts;
+  if (model->shape.positions > 0 && g->target_length > model->shape.positions)
+    return zt_fail(ZT_ERR_DATA,
+                   "a prompt and %" PRId64 " new tokens are %" PRId64
+                   " tokens, more than the model's %" PRId64
+                   " positions; use a shorter one or --max-new-tokens",
+                   g->spec->max_new_tokens, g->target_length,
+                   model->shape.positions);
   for (int64_t i = 0; i < prompts->count; i++) {
     if (prompts->start[i] == prompts->start[i + 1])
       return zt_fail(ZT_ERR_DATA, "prompt %" PRId64 " is empty", i);
@@ -81,12 +91,14 @@ static zt_status make_memory(generator *g) {
   g->source = zt_calloc(batch * (size_t) g->source_length, sizeof *g->source);
   g->valid = zt_calloc(batch, sizeof *g->valid);
   g->target = zt_calloc(batch * (size_t) g->target_length, sizeof *g->target);
+  g->filled = zt_calloc(batch, sizeof *g->filled);
+  g->rows = zt_calloc(batch, sizeof *g->rows);
   g->next = zt_calloc(batch, sizeof *g->next);
   g->done = zt_calloc(batch, sizeof *g->done);
   g->tokens = zt_calloc(n * longest_new, sizeof *g->tokens);
   g->lengths = zt_calloc(n, sizeof *g->lengths);
-  return g->visits && g->source && g->valid && g->target && g->next &&
-                 g->done && g->tokens && g->lengths
+  return g->visits && g->source && g->valid && g->target && g->filled &&
+                 g->rows && g->next && g->done && g->tokens && g->lengths
              ? ZT_OK
              : ZT_ERR_MEMORY;
 }
@@ -98,6 +110,8 @@ static void free_generator(generator *g) {
   free(g->source);
   free(g->valid);
   free(g->target);
+  free(g->filled);
+  free(g->rows);
   free(g->next);
   free(g->done);
   free(g->tokens);
@@ -107,14 +121,16 @@ static void free_generator(generator *g) {
 /* ---- Generation ---- */
 
 /* The stages of one token; those that see the source alone run once. */
-static zt_status run_stages(generator *g, bool first, int64_t position) {
+static zt_status run_stages(generator *g, bool first) {
   int n = 0;
+  for (int64_t row = 0; row < g->spec->batch; row++)
+    g->rows[row] = row * g->target_length + g->filled[row] - 1;
   for (int s = 0; s < g->model->n_stages; s++)
     if (first || !g->model->stages[s].source)
       g->visits[n++] = s;
   ZT_TRY(zt_fault_check(ZT_FAULT_GENERATE));
   ZT_TRY(zt_zero3_plan_visits(g->zero3, g->visits, n));
-  zt_pass_choose(g->pass, position);
+  zt_pass_choose(g->pass, g->rows);
   for (int i = 0; i < n; i++) {
     const void *params;
     ZT_TRY(zt_zero3_visit(g->zero3, &params));
@@ -129,25 +145,44 @@ static int64_t prompt_of(const generator *g, int64_t wave, int64_t row) {
   return i < g->prompts->count ? i : -1;
 }
 
+/* The first n of `length` ids, and padding, which nobody looks at. */
+static void fill_row(const generator *g, const int32_t *ids, int64_t n,
+                     int64_t length, int32_t *to) {
+  int64_t pad = g->model->shape.pad_id;
+  for (int64_t t = 0; t < length; t++)
+    to[t] = t < n ? ids[t] : (int32_t) (pad < 0 ? 0 : pad);
+}
+
+/* The prompt is the source, or without an encoder what the target begins with.
+ * A row without a prompt goes on from one token of padding. */
 static zt_status begin_wave(generator *g, int64_t wave) {
-  const zt_model_shape *s = &g->model->shape;
   const zt_sequences *p = g->prompts;
+  const int32_t start = (int32_t) g->model->shape.start_id;
   for (int64_t row = 0; row < g->spec->batch; row++) {
     int64_t i = prompt_of(g, wave, row);
-    int32_t *source = g->source + row * g->source_length;
-    int64_t n = i < 0 ? 1 : p->start[i + 1] - p->start[i];
-    for (int64_t t = 0; t < g->source_length; t++)
-      source[t] =
-          i >= 0 && t < n ? p->ids[p->start[i] + t] : (int32_t) s->pad_id;
-    g->valid[row] = (int32_t) n;
+    int64_t n = i < 0 ? 0 : p->start[i + 1] - p->start[i];
+    const int32_t *ids = i < 0 ? NULL : p->ids + p->start[i];
+    int32_t *target = g->target + row * g->target_length;
+    bool encoder = g->model->family->encoder;
+    fill_row(g, ids, n, g->source_length, g->source + row * g->source_length);
+    if (encoder)
+      fill_row(g, &start, 1, g->target_length, target);
+    else
+      fill_row(g, ids, n, g->target_length, target);
+    g->valid[row] = (int32_t) (n > 0 ? n : 1);
+    g->filled[row] = encoder ? 1 : g->valid[row];
     g->done[row] = i < 0;
-    for (int64_t t = 0; t < g->target_length; t++)
-      g->target[row * g->target_length + t] =
-          (int32_t) (t ? s->pad_id : s->start_id);
   }
   return zt_pass_begin(g->pass, &(zt_pass_input){.source = g->source,
                                                  .source_valid = g->valid,
                                                  .target = g->target});
+}
+
+static bool is_stop(const zt_model_shape *s, int32_t id) {
+  for (int i = 0; i < s->n_stop_ids; i++)
+    if (s->stop_ids[i] == id)
+      return true;
+  return false;
 }
 
 static void take_tokens(generator *g, int64_t wave, int64_t position) {
@@ -157,8 +192,9 @@ static void take_tokens(generator *g, int64_t wave, int64_t position) {
       continue;
     g->tokens[i * g->spec->max_new_tokens + position] = g->next[row];
     g->lengths[i] = position + 1;
-    g->done[row] = g->next[row] == g->model->shape.eos_id;
-    g->target[row * g->target_length + position + 1] = g->next[row];
+    g->done[row] = is_stop(&g->model->shape, g->next[row]);
+    if (g->filled[row] < g->target_length)
+      g->target[row * g->target_length + g->filled[row]++] = g->next[row];
   }
 }
 
@@ -177,7 +213,7 @@ static zt_status run_wave(generator *g, int64_t wave) {
   for (int64_t t = 0; t < g->spec->max_new_tokens && !done; t++) {
     if (t > 0)
       ZT_TRY(zt_pass_set_target(g->pass, g->target));
-    ZT_TRY(run_stages(g, t == 0, t));
+    ZT_TRY(run_stages(g, t == 0));
     ZT_TRY(zt_pass_chosen(g->pass, g->next));
     take_tokens(g, wave, t);
     ZT_TRY(all_done(g, &done));
@@ -216,7 +252,7 @@ static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
   if (status == ZT_OK)
     status = begin_wave(&counting, 0);
   if (status == ZT_OK)
-    status = run_stages(&counting, true, 0);
+    status = run_stages(&counting, true);
   zt_fault_hold(false);
   if (status == ZT_OK)
     *planned =
@@ -249,7 +285,7 @@ static zt_status collect(const generator *g, zt_sequences *results) {
 static zt_status generate(generator *g, zt_device *dev, zt_source *source,
                           zt_sequences *results) {
   sizes planned;
-  zt_status status = check_prompts(g->model, g->prompts);
+  zt_status status = check_prompts(g);
   if (status == ZT_OK)
     status = make_memory(g);
   if (status == ZT_OK)
@@ -272,7 +308,11 @@ zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,
                  .spec = spec,
                  .prompts = prompts,
                  .source_length = longest(prompts),
-                 .target_length = spec->max_new_tokens + 1};
+                 .target_length = spec->max_new_tokens};
+  if (!model->family->encoder) {
+    g.source_length = 0;
+    g.target_length += longest(prompts) - 1;
+  }
   zt_status status = generate(&g, dev, source, results);
   free_generator(&g);
   return status;

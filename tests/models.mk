@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Families beside T5, and how decoders are trained.
+EXTRA_DIST += \
+  tests/golden/gpt2tiny/after10.safetensors \
+  tests/golden/gpt2tiny/config.json \
+  tests/golden/gpt2tiny/generation_config.json \
+  tests/golden/gpt2tiny/golden.json \
+  tests/golden/gpt2tiny/grads.safetensors \
+  tests/golden/gpt2tiny/io.safetensors \
+  tests/golden/gpt2tiny/model.safetensors \
+  tests/golden/llamatiny/after10.safetensors \
+  tests/golden/llamatiny/config.json \
+  tests/golden/llamatiny/generation_config.json \
+  tests/golden/llamatiny/golden.json \
+  tests/golden/llamatiny/grads.safetensors \
+  tests/golden/llamatiny/io.safetensors \
+  tests/golden/llamatiny/model.safetensors
