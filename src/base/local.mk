@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztbase.a
 ZT_LAYERS += libztbase.a
 libztbase_a_SOURCES = \
   src/base/arena.c src/base/arena.h \
+  src/base/beat.c src/base/beat.h \
   src/base/clock.c src/base/clock.h \
   src/base/dtype.c src/base/dtype.h \
   src/base/grid.h \
@@ -21,4 +22,5 @@ libztbase_a_SOURCES = \
   src/base/settings_table.c src/base/settings_table.h \
   src/base/settings_value.c src/base/settings_value.h \
   src/base/status.c src/base/status.h \
-  src/base/text.c src/base/text.h
+  src/base/text.c src/base/text.h \
+  src/base/ticker.c src/base/ticker.h

@@ -11,6 +11,10 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define ZT_STATUS_LIST(X) /* name, value, exit code, text */                   \
   X(ZT_OK, 0, 0, "success")                                                    \
   X(ZT_ERR_USAGE, 1, 64, "wrong usage")                                        \
@@ -23,7 +27,8 @@
   X(ZT_ERR_IO, 8, 74, "input/output error")                                    \
   X(ZT_ERR_HANG, 9, 76, "a rank does not answer")                              \
   X(ZT_ERR_CONFIG, 10, 78, "bad configuration")                                \
-  X(ZT_ERR_DIVERGED, 11, 79, "training diverged")
+  X(ZT_ERR_DIVERGED, 11, 79, "training diverged")                              \
+  X(ZT_STOPPED, 12, 143, "stopped from outside")
 
 typedef enum zt_status {
 #define X(name, value, exit_code, text) name = value,
@@ -101,5 +106,9 @@ zt_status zt_fault_arm(int rank);
 void zt_fault_hold(bool hold);
 /** ZT_OK, or the failure asked for: `ZT_TRY(zt_fault_check(ZT_FAULT_READ))`. */
 zt_status zt_fault_check(zt_fault point);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

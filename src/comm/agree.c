@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "comm/agree.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -34,7 +35,9 @@ void zt_set_last_words(void (*words)(int exit_code, const char *message)) {
 }
 
 void zt_fatal(zt_comm *comm, zt_status status) {
+  enum { SECONDS = 20 }; /* a dead disk or launcher must not hold it up */
   char message[ZT_MESSAGE_SIZE];
+  zt_clock_exit_within(SECONDS, zt_status_exit_code(status));
   if (comm->size > 1)
     snprintf(message, sizeof message, "rank %d: %.*s", comm->rank,
              (int) sizeof message - 32, zt_last_error());

@@ -1,44 +1,85 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "comm/comm.h"
 
+#include "base/beat.h"
+#include "base/clock.h"
+
 #include <stdlib.h>
 
 /* Enough to keep a link busy; small beside a unit. */
 enum { FOLD_STAGING = 4 << 20 };
 
+/* ---- Collectives ---- */
+
+/* One under way: its number, name and begin. */
+typedef struct call {
+  int64_t number, began;
+  const char *what;
+} call;
+
+static call enter(zt_comm *comm, const char *what) {
+  call c = {.number = ++comm->calls, .what = what};
+  if (comm->counts_only)
+    return c;
+  zt_beat_call(what, c.number, false);
+  c.began = zt_clock_ns();
+  return c;
+}
+
+static zt_status leave(zt_comm *comm, const call *c, zt_status status) {
+  if (comm->counts_only)
+    return status;
+  comm->inside_ns += zt_clock_ns() - c->began;
+  zt_beat_call(c->what, c->number, true);
+  return status;
+}
+
+static zt_comm *host_of(zt_comm *comm) {
+  return comm->host ? comm->host : comm;
+}
+
 zt_status zt_comm_all_gather_start(zt_comm *comm, int slot, const void *slice,
                                    void *full, size_t bytes) {
   ZT_TRY(zt_fault_check(ZT_FAULT_GATHER));
   comm->gathered_bytes += bytes * (size_t) (comm->size - 1);
+  enter(comm, "start of a gather"); /* returns at once */
   return comm->ops->all_gather_start(comm, slot, slice, full, bytes);
 }
 
 zt_status zt_comm_all_gather_wait(zt_comm *comm, int slot) {
-  return comm->ops->all_gather_wait(comm, slot);
+  call c = enter(comm, "gather");
+  return leave(comm, &c, comm->ops->all_gather_wait(comm, slot));
 }
 
-zt_status zt_comm_fold(zt_comm *comm, const zt_fold *call) {
-  if (call->contributors < 1 || call->contributors > comm->size ||
-      (call->gradient != NULL) != (comm->rank < call->contributors))
+zt_status zt_comm_fold(zt_comm *comm, const zt_fold *fold) {
+  if (fold->contributors < 1 || fold->contributors > comm->size ||
+      (fold->gradient != NULL) != (comm->rank < fold->contributors))
     return zt_fail(ZT_ERR_INTERNAL, "fold: wrong contributors");
   ZT_TRY(zt_fault_check(ZT_FAULT_REDUCE));
-  if (call->gradient)
+  if (fold->gradient)
     comm->reduced_bytes +=
-        (uint64_t) (comm->size - 1) * (uint64_t) call->slice * sizeof(float);
-  return comm->ops->fold(comm, call);
-}
-
-size_t zt_comm_fold_staging(const zt_comm *comm) {
-  return comm->size > 1 ? FOLD_STAGING : 0;
+        (uint64_t) (comm->size - 1) * (uint64_t) fold->slice * sizeof(float);
+  call c = enter(comm, "reduction");
+  return leave(comm, &c, comm->ops->fold(comm, fold));
 }
 
 zt_status zt_comm_all_reduce(zt_comm *comm, int64_t *values, int count,
                              zt_reduction reduction) {
-  return comm->ops->all_reduce(comm, values, count, reduction);
+  call c = enter(comm, "all-reduce");
+  zt_comm *host = host_of(comm);
+  return leave(comm, &c, host->ops->all_reduce(host, values, count, reduction));
 }
 
 zt_status zt_comm_broadcast(zt_comm *comm, void *bytes, size_t size, int root) {
-  return comm->ops->broadcast(comm, bytes, size, root);
+  call c = enter(comm, "broadcast");
+  zt_comm *host = host_of(comm);
+  return leave(comm, &c, host->ops->broadcast(host, bytes, size, root));
+}
+
+/* ---- The rest ---- */
+
+size_t zt_comm_fold_staging(const zt_comm *comm) {
+  return comm->size > 1 ? FOLD_STAGING : 0;
 }
 
 void zt_comm_abort(zt_comm *comm, int exit_code) {
@@ -61,4 +102,15 @@ void zt_comm_node_range(const zt_comm *comm, int rank, int *first, int *count) {
     high++;
   *first = low;
   *count = high - low + 1;
+}
+
+int zt_comm_local_rank(const zt_comm *comm, int *count) {
+  int local = 0;
+  *count = 0;
+  for (int r = 0; r < comm->size; r++)
+    if (comm->node_of[r] == comm->node_of[comm->rank]) {
+      local += r < comm->rank;
+      ++*count;
+    }
+  return local;
 }

@@ -4,7 +4,8 @@
  *
  *  All functions are Collective unless they say Local: every rank calls them in
  *  the same order.  An error inside one cannot be agreed on any more, since the
- *  others may be waiting inside: the caller reports it and aborts. */
+ *  others may be waiting inside: what MPI reports ends all ranks at once
+ *  (zt_fatal), and a caller does the same with what it is returned. */
 #ifndef ZT_COMM_COMM_H
 #define ZT_COMM_COMM_H
 
@@ -41,6 +42,7 @@ typedef struct zt_comm_ops {
                                 void *full, size_t bytes);
   zt_status (*all_gather_wait)(zt_comm *comm, int slot);
   zt_status (*fold)(zt_comm *comm, const zt_fold *call);
+  /* Not asked for where `host` is another communicator. */
   zt_status (*all_reduce)(zt_comm *comm, int64_t *values, int count,
                           zt_reduction reduction);
   zt_status (*broadcast)(zt_comm *comm, void *bytes, size_t size, int root);
@@ -52,9 +54,15 @@ typedef struct zt_comm_ops {
 struct zt_comm {
   const zt_comm_ops *ops;
   int rank, size;
-  int *node_of; /* [size] lowest rank on the same node */
-  /* Bytes this rank sent, for reports. */
+  int *node_of;  /* [size] lowest rank on the same node */
+  zt_comm *host; /* what carries integers and bytes of host memory, if that is
+                    another one; NULL: this one */
+  /* Bytes this rank sent and ns it spent in collectives, for reports. */
   uint64_t gathered_bytes, reduced_bytes;
+  int64_t inside_ns;
+  int64_t calls; /* collectives begun: the same number is the same one on every
+                    rank, which tells who is late when all stand still */
+  bool counts_only; /* nobody is there; nothing to watch */
 };
 
 /** Gather equal slices: full[r * bytes ...] = slice of rank r.
@@ -68,7 +76,7 @@ zt_status zt_comm_all_gather_start(zt_comm *comm, int slot, const void *slice,
 zt_status zt_comm_all_gather_wait(zt_comm *comm, int slot);
 
 /** See zt_fold. */
-zt_status zt_comm_fold(zt_comm *comm, const zt_fold *call);
+zt_status zt_comm_fold(zt_comm *comm, const zt_fold *fold);
 /** Bytes of staging that a fold needs at most.  Local. */
 size_t zt_comm_fold_staging(const zt_comm *comm);
 
@@ -85,5 +93,9 @@ void zt_comm_destroy(zt_comm **comm);
 /** Ranks first .. first + count - 1 around `rank` that are consecutive and on
  *  the same node.  Local. */
 void zt_comm_node_range(const zt_comm *comm, int rank, int *first, int *count);
+/** This rank among those on its node, however they are numbered.  Local.
+ *  \param[out] count  ranks on the node
+ *  \return 0 .. count - 1 */
+int zt_comm_local_rank(const zt_comm *comm, int *count);
 
 #endif

@@ -61,7 +61,8 @@ zt_status zt_comm_null_create(int rank, int size, zt_comm **comm) {
   zt_comm *c = zt_calloc(1, sizeof *c);
   if (!c)
     return ZT_ERR_MEMORY;
-  *c = (zt_comm){.ops = &null_ops, .rank = rank, .size = size};
+  *c = (zt_comm){
+      .ops = &null_ops, .rank = rank, .size = size, .counts_only = true};
   c->node_of = zt_calloc((size_t) size, sizeof *c->node_of);
   if (!c->node_of) {
     free(c);

@@ -35,7 +35,7 @@ const char *zt_utc_now(char buffer[32]) {
   return buffer;
 }
 
-static int64_t restart_count(void) {
+int64_t zt_run_life(void) {
   const char *count = getenv("SLURM_RESTART_COUNT");
   long n = count ? strtol(count, NULL, 10) : 0;
   return n > 0 && n < INT_MAX ? n : 0;
@@ -63,7 +63,7 @@ static void add_state(zt_text *text, const zt_runstate *s) {
   add_string(text, "restart", s->restart);
   zt_text_add(text, ", \"time\": \"%s\", ", zt_utc_now(now));
   add_string(text, "job", getenv("SLURM_JOB_ID"));
-  zt_text_add(text, ", \"life\": %" PRId64 "}\n", restart_count());
+  zt_text_add(text, ", \"life\": %" PRId64 "}\n", zt_run_life());
 }
 
 static zt_status write_file(const char *path, int flags, const zt_text *text) {

@@ -57,6 +57,8 @@ zt_status zt_runstate_write(const char *dir, const zt_runstate *state);
 zt_status zt_runstate_read(const char *dir, zt_runstate *state);
 void zt_runstate_free(zt_runstate *state);
 
+/** SLURM_RESTART_COUNT: how often the job was requeued, 0 in its first life. */
+int64_t zt_run_life(void);
 /** Now, in UTC, as "2026-01-31T23:59:59Z"; returns the buffer. */
 const char *zt_utc_now(char buffer[32]);
 

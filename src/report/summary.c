@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "report/summary.h"
 
+#include "base/beat.h"
 #include "report/progress.h"
 
 #include <assert.h>
@@ -23,6 +24,7 @@ void zt_phases_init(zt_phases *p) {
 
 void zt_phase_start(zt_phases *p, zt_phase phase) {
   assert(p->running < 0);
+  zt_beat(row_names[phase]);
   p->running = (int) phase;
   p->began = zt_clock_ns();
 }

@@ -6,6 +6,7 @@ libzttrain_a_SOURCES = \
   src/train/batch.c src/train/batch.h \
   src/train/generate.c src/train/generate.h \
   src/train/optim.c src/train/optim.h \
+  src/train/placement.c src/train/placement.h \
   src/train/plan.c src/train/plan.h \
   src/train/schedule.c src/train/schedule.h \
   src/train/span.c src/train/span.h \
@@ -17,5 +18,8 @@ libzttrain_a_SOURCES = \
   src/train/trainer_save.c \
   src/train/trainer_start.c \
   src/train/watch.c src/train/watch.h \
+  src/train/watch_dog.c src/train/watch_dog.h \
+  src/train/watch_lease.c src/train/watch_lease.h \
+  src/train/watch_lock.c src/train/watch_lock.h \
   src/train/weights.c src/train/weights.h \
   src/train/zero3.c src/train/zero3.h

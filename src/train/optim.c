@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "train/optim.h"
 
+#include "base/beat.h"
 #include "base/grid.h"
 #include "base/memory.h"
 
@@ -171,6 +172,7 @@ static zt_status update_piece(zt_optim *o, const zt_adamw *alike, int64_t at,
                               const float *gradient, int64_t n) {
   const zt_zero3 *z = o->zero3;
   zt_adamw call = *alike;
+  zt_beat_alive();
   if (o->before)
     ZT_TRY(o->before(o->before_context, at, n));
   call.n = n;

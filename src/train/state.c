@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "comm/agree.h"
 #include "io/digest.h"
+#include "train/watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ static zt_status load_piece(void *context, const piece *part) {
   loading *l = context;
   const zt_params *params = &l->zero3->model->params;
   const zt_param *p = &params->list[part->param];
+  ZT_TRY(zt_watch_pause());
   if (l->restart)
     ZT_TRY(zt_restart_read(l->restart, l->state,
                            params->units[p->unit].start + p->at + part->first,
@@ -115,6 +117,7 @@ typedef struct digesting {
 static zt_status digest_piece(void *context, const piece *part) {
   static const char *const prefixes[] = {"parameters", "exp_avg", "exp_avg_sq"};
   digesting *d = context;
+  ZT_TRY(zt_watch_pause());
   const zt_param *p = &d->zero3->model->params.list[part->param];
   uint64_t key = zt_digest_key(prefixes[d->state], p->name, p->ndim, p->dims);
   ZT_TRY(zt_device_download(d->zero3->dev, d->buffer,

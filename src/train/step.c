@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "train/step.h"
 
+#include "base/beat.h"
 #include "base/memory.h"
 #include "comm/agree.h"
 
@@ -208,6 +209,14 @@ static zt_status begin_micro_batch(zt_step *step, bool real, int64_t number,
                                         .first_sample = (uint32_t) first});
 }
 
+/* For the report of a hang; planning has no part in that. */
+static void place(const zt_step *step, bool real, int64_t number, int64_t round,
+                  int stage) {
+  if (real)
+    zt_beat_place(number, micro_batch_of(step, round),
+                  step->zero3->model->stages[stage].unit);
+}
+
 static zt_status run_round(zt_step *step, bool real, int64_t number,
                            int64_t round) {
   int last = step->zero3->model->n_stages - 1;
@@ -216,11 +225,13 @@ static zt_status run_round(zt_step *step, bool real, int64_t number,
   if (active)
     ZT_TRY(begin_micro_batch(step, real, number, round));
   for (int s = 0; s <= last; s++) {
+    place(step, real, number, round, s);
     ZT_TRY(visit(step, &params));
     ZT_TRY(compute(step, active, s, false, params));
   }
   ZT_TRY(reduce(step, last, round));
   for (int s = last - 1; s >= 0; s--) {
+    place(step, real, number, round, s);
     ZT_TRY(visit(step, &params));
     ZT_TRY(compute(step, active, s, true, params));
     ZT_TRY(reduce(step, s, round));
@@ -259,6 +270,8 @@ static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
                               (int) step->rounds * (2 * stages - 1)));
   for (int64_t r = 0; r < step->rounds; r++)
     ZT_TRY(run_round(step, real, number, r));
+  if (real)
+    zt_beat_place(number, -1, -1);
   ZT_TRY(zt_zero3_finish(step->zero3));
   double sum;
   ZT_TRY(fold_losses(step, &sum));
@@ -284,6 +297,8 @@ zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
                       int64_t t, zt_step_result *result) {
   zt_comm *comm = step->zero3->comm;
   *result = (zt_step_result){.bad = -1};
+  if (batch)
+    zt_beat_place(number, -1, -1);
   zt_phase_start(step->phases, ZT_PHASE_DATA);
   zt_status status = batch ? read_inputs(step, batch, number) : ZT_OK;
   status = zt_agree(comm, status);

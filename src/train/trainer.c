@@ -92,6 +92,8 @@ static zt_status run_step(zt_trainer *t) {
   int64_t took = zt_clock_ns() - began;
   t->done++;
   t->train_ns += took;
+  if (took > t->longest_step)
+    t->longest_step = took;
   t->tokens_done += result.tokens;
   zt_progress_step(&t->progress, result.tokens, 0);
   ZT_TRY(zt_agree(t->comm, record_step(t, &result, lr, 1e-9 * (double) took)));
@@ -112,26 +114,25 @@ static bool save_is_due(const zt_trainer *t, int64_t now) {
          (double) (now - t->saved_at) >= 60e9 * s->restart.every_minutes;
 }
 
-/* Time is kept for one more step and a save twice as long as the others. */
-static bool time_is_up(const zt_trainer *t, int64_t now) {
-  double step_ns = (double) t->train_ns / (double) (t->done - t->first);
-  double save_ns = t->saves ? (double) t->save_ns / (double) t->saves : 0;
-  return t->root && t->request->max_hours > 0 &&
-         (double) (now - t->began) + step_ns + 2 * save_ns >=
-             3600e9 * t->request->max_hours;
+/* Time is kept for one more step and a save, which may take twice what the
+ * longest took; one under way comes first. */
+static int64_t time_to_end(const zt_trainer *t) {
+  int saves = zt_restart_running(t->writer) ? 3 : 2;
+  return t->longest_step + saves * t->longest_save;
 }
 
 /* One all-reduce brings all wishes to all, and the state of a save. */
 static zt_status ask(zt_trainer *t, int64_t asked[ASKED]) {
   int64_t now = zt_clock_ns();
   asked[ASK_SAVE] = save_is_due(t, now);
-  asked[ASK_STOP] = time_is_up(t, now) || zt_watch_wanted();
+  asked[ASK_STOP] = zt_watch_wanted(time_to_end(t));
   asked[ASK_BUSY] = zt_restart_busy(t->writer);
   return zt_comm_all_reduce(t->comm, asked, ASKED, ZT_MAX);
 }
 
 static zt_status loop(zt_trainer *t) {
   bool last = false;
+  ZT_TRY(zt_agree(t->comm, zt_watch_pause()));
   while (!last) {
     int64_t asked[ASKED];
     ZT_TRY(run_step(t));
@@ -141,15 +142,19 @@ static zt_status loop(zt_trainer *t) {
     ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
     last = t->done == t->settings->train.steps;
     if (asked[ASK_STOP] && !last) {
-      t->stopped = last = true;
-      zt_info("asked to stop after step %" PRId64, t->done);
+      char why[64];
+      last = true;
+      t->stopped = asked[ASK_STOP];
+      zt_info("%s: stopping after step %" PRId64,
+              zt_watch_reason(t->stopped, why), t->done);
     }
     if (last || asked[ASK_SAVE])
       ZT_TRY(zt_trainer_save(t, last));
   }
   if (t->failures > 0)
-    return zt_fail(ZT_ERR_IO, "no restart of the last step %" PRId64 ": %.120s",
-                   t->done, t->failure);
+    return zt_fail(ZT_ERR_IO,
+                   "%.150s (no restart of the last step %" PRId64 ")",
+                   t->failure, t->done);
   return ZT_OK;
 }
 
@@ -189,19 +194,22 @@ static zt_status say_summary(zt_trainer *t) {
   return ZT_OK;
 }
 
-static zt_status write_state(zt_trainer *t, zt_run state) {
+static zt_status write_state(const zt_trainer *t, zt_run state,
+                             const char *message) {
   if (!t->root)
     return ZT_OK;
   return zt_runstate_write(
       t->settings->run.dir,
       &(zt_runstate){.state = state,
                      .rank = -1,
+                     .message = message,
                      .step = t->done,
                      .steps = t->settings->train.steps,
                      .restart = t->newest[0] ? t->newest : NULL});
 }
 
 static zt_status finish(zt_trainer *t) {
+  char why[64];
   ZT_TRY(say_summary(t));
   check_plan(t);
   ZT_TRY(zt_agree(
@@ -210,8 +218,10 @@ static zt_status finish(zt_trainer *t) {
           t->metrics, "end",
           ZT_FIELDS(zt_field_int("step", t->done),
                     zt_field_text("state", t->stopped ? "more" : "done")))));
-  return zt_agree(t->comm,
-                  write_state(t, t->stopped ? ZT_RUN_MORE : ZT_RUN_DONE));
+  return zt_agree(t->comm, t->stopped
+                               ? write_state(t, ZT_RUN_MORE,
+                                             zt_watch_reason(t->stopped, why))
+                               : write_state(t, ZT_RUN_DONE, NULL));
 }
 
 /* ---- Failure ---- */
@@ -233,20 +243,35 @@ static void write_failure(const zt_trainer *t, int code, int rank,
 }
 
 static void last_words(int code, const char *message) {
-  if (dying)
+  if (dying && dying->ours)
     write_failure(dying, code, dying->comm->rank, message);
 }
 
-/* After an agreed failure; the message names the rank if there are several. */
+/* The main thread stands still: what it has written may be read. */
+void zt_trainer_say_hang(void *trainer, int rank, const char *message) {
+  write_failure(trainer, zt_status_exit_code(ZT_ERR_HANG), rank, message);
+}
+
+/* After an agreed failure; the message names the rank if there are several.
+ * Without the lock the run is somebody else's. */
 static void fail(const zt_trainer *t, zt_status status) {
   int rank = -1;
   char message[ZT_MESSAGE_SIZE];
-  if (!t->root)
+  if (!t->root || !t->ours)
     return;
   snprintf(message, sizeof message, "%s", zt_last_error());
   sscanf(message, "rank %d:", &rank);
   write_failure(t, zt_status_exit_code(status), rank, message);
   zt_fail(status, "%s", message);
+}
+
+/* Before the first step: nothing is lost, and nothing won. */
+static zt_status stop_early(const zt_trainer *t) {
+  char message[ZT_MESSAGE_SIZE];
+  snprintf(message, sizeof message, "%s before the first step",
+           zt_last_error());
+  zt_info("%s", message);
+  return t->ours ? write_state(t, ZT_RUN_MORE, message) : ZT_OK;
 }
 
 /* ---- All of it ---- */
@@ -258,11 +283,12 @@ static zt_status run(zt_trainer *t) {
     zt_attempts_end(t->root);
     zt_info("the run is finished: step %" PRId64 " of %" PRId64 " is in %s",
             t->done, t->settings->train.steps, t->newest);
-    return zt_agree(t->comm, write_state(t, ZT_RUN_DONE));
+    return zt_agree(t->comm, write_state(t, ZT_RUN_DONE, NULL));
   }
-  ZT_TRY(zt_agree(t->comm, write_state(t, ZT_RUN_MORE)));
-  t->began = t->saved_at = zt_clock_ns();
-  zt_progress_start(&t->progress, t->began, 0);
+  ZT_TRY(zt_agree(t->comm, write_state(t, ZT_RUN_MORE, NULL)));
+  t->saved_at = t->line_at = zt_clock_ns();
+  t->inside_ns = t->comm->inside_ns;
+  zt_progress_start(&t->progress, t->line_at, 0);
   ZT_TRY(loop(t));
   return finish(t);
 }
@@ -276,9 +302,12 @@ zt_status zt_train(const zt_train_request *request, zt_device *dev,
                   .root = comm->rank == 0,
                   .candidate = -1};
   zt_phases_init(&t.phases);
+  zt_watch_limit(request->max_hours);
   dying = &t;
   zt_set_last_words(last_words);
   zt_status status = run(&t);
+  if (status == ZT_STOPPED)
+    status = zt_agree(comm, stop_early(&t));
   if (status != ZT_OK)
     fail(&t, status);
   zt_set_last_words(NULL);

@@ -10,9 +10,12 @@
 #include "report/progress.h"
 #include "report/tensorboard.h"
 #include "train/batch.h"
+#include "train/placement.h"
 #include "train/plan.h"
 #include "train/step.h"
 #include "train/trainer.h"
+#include "train/watch_dog.h"
+#include "train/watch_lock.h"
 
 #include <limits.h>
 
@@ -23,6 +26,10 @@ typedef struct zt_trainer {
   zt_comm *comm;
   bool root; /* rank 0 */
   char restart_dir[PATH_MAX];
+  zt_run_lock *lock; /* rank 0 alone */
+  bool ours;         /* the lock is held: the run's files may be written */
+  zt_watchdog *watchdog;
+  zt_placement placement;
 
   zt_restart_list list; /* restarts that stand there, newest first */
   int candidate;        /* the one in use, -1: none */
@@ -43,16 +50,19 @@ typedef struct zt_trainer {
   int64_t done;     /* steps done */
   int64_t updates;  /* of AdamW done */
   int64_t skips;    /* steps in a row without an update */
-  int64_t began;    /* ns */
-  int64_t saved_at; /* ns: end of the last save, or the start */
+  int64_t saved_at; /* ns: begin of the last save, or of the first step */
   int64_t train_ns; /* in steps */
+  int64_t longest_step, longest_save; /* ns; at first what loading says */
+  int64_t inside_ns; /* of the communicator, at the last line */
+  int64_t line_at;   /* ns: the last progress line */
+  int64_t memory;    /* private bytes, the most seen */
   int64_t tokens_done;
   int64_t saves, saved_bytes, save_ns;
   int64_t saving;                /* step of the last save begun */
   int64_t failures;              /* saves in a row */
   char failure[ZT_MESSAGE_SIZE]; /* the last one */
   char newest[32];               /* restart, "" : none */
-  bool stopped;                  /* in good order before the last step */
+  int64_t stopped; /* why it ended before the last step (train/watch.h) */
 } zt_trainer;
 
 /* trainer_resume.c */
@@ -72,6 +82,8 @@ zt_status zt_trainer_compare(zt_trainer *t);
 /** Everything before the first step.  Collective, agreed.
  *  \param[out] finished  the run has all its steps already */
 zt_status zt_trainer_start(zt_trainer *t, bool *finished);
+/** What STATUS.json is to say after a hang; on the watchdog's thread. */
+void zt_trainer_say_hang(void *trainer, int rank, const char *message);
 void zt_trainer_free(zt_trainer *t);
 
 /* trainer_save.c */

@@ -37,8 +37,8 @@ static zt_status count_failure(zt_trainer *t, zt_status status) {
   if (t->failures <= t->settings->restart.max_failures)
     return ZT_OK;
   return zt_fail(status == ZT_ERR_CREATE ? ZT_ERR_IO : status,
-                 "%" PRId64 " saves in a row failed, the last: %.120s",
-                 t->failures, message);
+                 "%.150s (saves that failed in a row: %" PRId64 ")", message,
+                 t->failures);
 }
 
 /* What is said and done when a save is committed. */
@@ -48,7 +48,10 @@ static void count_success(zt_trainer *t, const zt_restart_end *end) {
   t->failures = 0;
   t->saves++;
   t->saved_bytes += end->bytes;
-  t->save_ns += (int64_t) (1e9 * end->seconds);
+  int64_t took = (int64_t) (1e9 * end->seconds);
+  t->save_ns += took;
+  t->longest_save =
+      t->saves > 1 && took < t->longest_save ? t->longest_save : took;
   if (!t->root)
     return;
   double gb = 1e-9 * (double) end->bytes / end->seconds;
@@ -96,21 +99,21 @@ zt_status zt_trainer_finish_save(zt_trainer *t) {
 static zt_status start_save(zt_trainer *t) {
   int64_t samples = zt_batch_samples(t->batch);
   int64_t used = t->done * t->settings->train.batch;
-  zt_restart_save what = {.step = t->done,
-                          .updates = t->updates,
-                          .epoch = used / samples,
-                          .position = used % samples,
-                          .metrics_bytes = zt_metrics_tell(t->metrics),
-                          .configuration = t->configuration,
-                          .provenance = t->provenance,
-                          .retention = {.keep = t->settings->restart.keep,
-                                        .keep_every =
-                                            t->settings->restart.keep_every,
-                                        .best = -1},
-                          .read = zt_state_read,
-                          .context = t->step->zero3,
-                          .sync = t->metrics ? sync_metrics : NULL,
-                          .sync_context = t->metrics};
+  zt_restart_save what = {
+      .step = t->done,
+      .updates = t->updates,
+      .epoch = used / samples,
+      .position = used % samples,
+      .metrics_bytes = zt_metrics_tell(t->metrics),
+      .configuration = t->configuration,
+      .provenance = t->provenance,
+      .retention = {.keep = t->settings->restart.keep,
+                    .keep_every = t->settings->restart.keep_every,
+                    .best = -1},
+      .read = zt_state_read,
+      .context = t->step->zero3,
+      .sync = t->metrics ? sync_metrics : NULL,
+      .sync_context = t->metrics};
   t->saving = t->done;
   t->saved_at = zt_clock_ns();
   zt_phase_start(&t->phases, ZT_PHASE_RESTART);
