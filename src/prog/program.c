@@ -33,14 +33,15 @@ static void name_mpi(char mpi[MPI_MAX_LIBRARY_VERSION_STRING]) {
 
 void zt_program_libraries(char text[256]) {
   char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
-  unsigned major = 0, minor = 0, release = 0;
+  unsigned major = 0, minor = 0, release = 0, xxhash = XXH_versionNumber();
   name_mpi(mpi);
   H5get_libversion(&major, &minor, &release);
   snprintf(text, 256,
            "%.80s, HDF5 %u.%u.%u, libconfig %d.%d.%d, jansson %s, "
-           "xxhash %u",
+           "xxhash %u.%u.%u",
            mpi, major, minor, release, LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR,
-           LIBCONFIG_VER_REVISION, JANSSON_VERSION, XXH_versionNumber());
+           LIBCONFIG_VER_REVISION, JANSSON_VERSION, xxhash / 10000,
+           xxhash / 100 % 100, xxhash % 100);
 }
 
 static void print_version(const char *name) {

@@ -28,6 +28,10 @@ zt_status zt_program_start(zt_program *program, int argc, char **argv);
  *  \return the exit code for main() */
 int zt_program_end(zt_program *program, zt_status status);
 
+/** MPI, HDF5 and the other libraries in use with their versions, on one line.
+ *  Local, after the start. */
+void zt_program_libraries(char text[256]);
+
 /** getopt_long() whose complaint is an error of ours: '?' never comes back.
  *  Restart parsing with optind = 1.
  *  \param[out] option  as getopt_long() returns it, -1 at the end */

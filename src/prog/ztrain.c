@@ -160,10 +160,12 @@ static void describe_command(int argc, char **argv, zt_text *text) {
 static zt_status train(zt_program *program, const options *o,
                        const zt_settings *settings, const char *command) {
   zt_device *dev = NULL;
+  char libraries[256];
   zt_comm *comm = program->comm;
   ZT_TRY(zt_agree(comm, zt_check_comm(settings->runtime.comm)));
   ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
                         comm, &dev));
+  zt_program_libraries(libraries);
   zt_status status =
       zt_train(&(zt_train_request){.settings = settings,
                                    .restart = o->restart,
@@ -171,6 +173,7 @@ static zt_status train(zt_program *program, const options *o,
                                    .allow = o->allow,
                                    .n_allow = o->n_allow,
                                    .build = PACKAGE_STRING ", " ZT_BUILD_ID,
+                                   .libraries = libraries,
                                    .resume_command = command},
                dev, comm);
   zt_device_destroy(&dev);

@@ -15,7 +15,8 @@ typedef struct zt_train_request {
   double max_hours;         /* 0: no limit */
   const char *const *allow; /* keys that may differ from the restart's */
   int n_allow;
-  const char *build; /* what this program is, for the restart's provenance */
+  const char *build;     /* what this program is, and with which libraries, */
+  const char *libraries; /* for metrics and the provenance of restarts */
   const char *resume_command; /* how to continue, for the last lines */
 } zt_train_request;
 

@@ -4,6 +4,7 @@
 #include "base/settings_json.h"
 #include "base/text.h"
 #include "comm/agree.h"
+#include "io/digest.h"
 #include "train/attempts.h"
 #include "train/trainer_inside.h"
 #include "train/weights.h"
@@ -67,23 +68,44 @@ static zt_status allocate(zt_trainer *t) {
 
 /* ---- Records ---- */
 
+static json_t *hex(uint64_t digest) {
+  char text[17];
+  snprintf(text, sizeof text, "%016" PRIx64, digest);
+  return json_string(text);
+}
+
+/* The resolved settings as one number, to see that two runs had the same. */
+static json_t *digest_settings(json_t *configuration) {
+  char *text = json_dumps(configuration, JSON_COMPACT | JSON_SORT_KEYS |
+                                             JSON_REAL_PRECISION(17));
+  json_t *digest = text ? hex(zt_digest_text(text)) : NULL;
+  free(text);
+  return digest;
+}
+
+/* Who computes, from what.  The weights are those the run began with. */
 static zt_status make_provenance(zt_trainer *t) {
-  char weights[17] = "", data[17];
-  const zt_tokens_info *tokens = zt_tokens_about(t->tokens);
-  zt_restart *restart = zt_restart_of(t->source);
-  if (t->source->has_digest)
-    snprintf(weights, sizeof weights, "%016" PRIx64, t->source->digest);
-  snprintf(data, sizeof data, "%016" PRIx64, tokens->digest);
-  json_t *kept =
-      restart ? json_object_get(restart->manifest, "provenance") : NULL;
-  json_t *first = json_object_get(kept, "weights");
-  t->provenance = json_pack(
-      "{s:s, s:s, s:i, s:O*, s:s}", "build", t->request->build, "kernels",
-      t->dev->kernels, "ranks", t->comm->size, "weights", first, "data", data);
-  if (t->provenance && !first && weights[0])
-    json_object_set_new(t->provenance, "weights", json_string(weights));
-  return t->provenance ? zt_settings_to_json(t->settings, &t->configuration)
-                       : zt_fail(ZT_ERR_MEMORY, "out of memory");
+  const zt_restart *restart = zt_restart_of(t->source);
+  json_t *weights = NULL;
+  ZT_TRY(zt_settings_to_json(t->settings, &t->configuration));
+  if (restart)
+    weights = json_incref(json_object_get(
+        json_object_get(restart->manifest, "provenance"), "weights"));
+  else if (t->source->has_digest)
+    weights = hex(t->source->digest);
+  t->provenance =
+      json_pack("{s:s, s:s, s:s, s:i, s:o*, s:o, s:o}", "build",
+                t->request->build, "libraries", t->request->libraries,
+                "kernels", t->dev->kernels, "ranks", t->comm->size, "weights",
+                weights, "data", hex(zt_tokens_about(t->tokens)->digest),
+                "configuration", digest_settings(t->configuration));
+  return t->provenance ? ZT_OK : zt_fail(ZT_ERR_MEMORY, "out of memory");
+}
+
+/* The same in a line of the metrics. */
+static zt_field provenance_field(const zt_trainer *t, const char *key) {
+  return zt_field_text(key,
+                       json_string_value(json_object_get(t->provenance, key)));
 }
 
 static json_t *describe_model(const zt_trainer *t) {
@@ -121,8 +143,9 @@ static zt_status open_metrics(zt_trainer *t) {
   return zt_metrics_line(
       t->metrics, "run",
       ZT_FIELDS(
-          zt_field_text("build", t->request->build),
-          zt_field_text("kernels", t->dev->kernels),
+          provenance_field(t, "build"), provenance_field(t, "libraries"),
+          provenance_field(t, "kernels"), provenance_field(t, "weights"),
+          provenance_field(t, "data"), provenance_field(t, "configuration"),
           zt_field_text("from", restart ? restart->path : t->source->path),
           zt_field_int("step", t->first), zt_field_int("ranks", t->comm->size),
           zt_field_int("parameters", t->model->params.numel),
