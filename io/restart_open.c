@@ -156,7 +156,6 @@ static zt_status read_sealed(zt_restart *r, zt_seal *seal, char **manifest,
                              bool *damaged) {
   char path[PATH_MAX], *text;
   size_t size;
-  ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_OPEN));
   ZT_TRY(read_small(r, ZT_COMMIT, MOST_COMMIT, &text, &size, damaged));
   ZT_TRY(zt_path(path, "%s/%s", r->path, ZT_COMMIT));
   zt_status status = zt_seal_parse(path, text, size, seal, damaged);
@@ -295,8 +294,10 @@ static zt_status open_all(zt_restart *r, zt_seal *seal, char **manifest,
     status = read_sealed(r, seal, manifest, damaged);
   ZT_TRY(zt_restart_agree(r->comm, status, damaged));
   ZT_TRY(share(r, seal, manifest));
-  status = zt_json_parse(*manifest, (size_t) seal->manifest_bytes, r->path,
-                         &r->manifest);
+  status = zt_fault_check(ZT_FAULT_RESTART_OPEN);
+  if (status == ZT_OK)
+    status = zt_json_parse(*manifest, (size_t) seal->manifest_bytes, r->path,
+                           &r->manifest);
   if (status == ZT_OK)
     status = read_manifest(r, seal->n_parts);
   if (status == ZT_OK)

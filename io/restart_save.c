@@ -22,7 +22,6 @@
 
 static zt_status make_temporary(zt_restart_writer *w) {
   zt_restart_remove(w->temporary);
-  ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_LAYOUT));
   if (mkdir(w->temporary, 0777) != 0)
     return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot make the directory",
                          w->temporary);
@@ -75,6 +74,8 @@ zt_status zt_restart_start(zt_restart_writer *writer,
       zt_path(w->final, "%s/step-%09" PRId64, w->dir, save->step);
   if (status == ZT_OK)
     status = zt_path(w->temporary, "%s.tmp", w->final);
+  if (status == ZT_OK)
+    status = zt_fault_check(ZT_FAULT_RESTART_LAYOUT);
   if (status == ZT_OK && w->comm->rank == 0)
     status = make_temporary(w);
   status = zt_agree(w->comm, status);
@@ -108,7 +109,7 @@ static zt_status end_writing(zt_restart_writer *w) {
   w->manifest = NULL;
   ZT_TRY(zt_agree(w->comm, w->comm->rank == 0
                                ? zt_restart_manifest(w, &w->manifest)
-                               : ZT_OK));
+                               : zt_fault_check(ZT_FAULT_RESTART_SEAL)));
   w->phase = ZT_JOB_COMMIT;
   if (w->comm->rank == 0)
     zt_writer_post(w, ZT_JOB_COMMIT);
