@@ -5,6 +5,7 @@
 #define ZT_PROG_INFO_H
 
 #include "base/text.h"
+#include "io/restart.h"
 #include "prog/program.h"
 #include "report/runstate.h"
 
@@ -21,6 +22,8 @@ zt_status zt_info_digest(zt_program *program, int argc, char **argv);
 
 /** ztinfo plan RUN.cfg --ranks N.  Collective. */
 zt_status zt_info_plan(zt_program *program, int argc, char **argv);
+/** ztinfo hang RUNDIR: which rank was out of step.  Collective. */
+zt_status zt_info_hang(zt_program *program, int argc, char **argv);
 /** ztinfo faults.  Collective. */
 zt_status zt_info_faults(zt_program *program, int argc, char **argv);
 /** What a weights file or Hugging Face directory holds, on standard output;
@@ -30,6 +33,13 @@ zt_status zt_info_show_weights(zt_program *program, const char *path,
 /** How a run stands and which restarts it has, on standard output; part of
  *  ztinfo show.  Collective. */
 zt_status zt_info_show_run(zt_program *program, const char *path, bool json);
+/** Bytes of all parts of a restart; and what its manifest says: how it was
+ *  made as a few words, all as lines, all as further members of a JSON object.
+ *  Local. */
+int64_t zt_info_restart_bytes(const zt_restart *restart);
+void zt_info_add_made(zt_text *text, const zt_restart *restart);
+void zt_info_add_restart(zt_text *text, const zt_restart *restart);
+void zt_info_add_restart_json(zt_text *text, const zt_restart *restart);
 /** ztinfo views RESTART: write its views.h5.  Collective. */
 zt_status zt_info_views(zt_program *program, int argc, char **argv);
 /** A run's state as one line without its end, and as a JSON object.  Local. */

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztprog.a
 ZT_LAYERS += libztprog.a
 libztprog_a_SOURCES = \
   src/prog/backends.c src/prog/backends.h \
+  src/prog/launcher.c src/prog/launcher.h \
   src/prog/open_source.c src/prog/open_source.h \
   src/prog/planning.c src/prog/planning.h \
   src/prog/program.c src/prog/program.h
@@ -46,7 +47,8 @@ ztconv_SOURCES = src/prog/conv.h \
 dist_man_MANS += src/prog/ztconv.1 src/prog/ztgen.1 src/prog/ztinfo.1
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
-  src/prog/info_digest.c src/prog/info_plan.c src/prog/info_run.c \
+  src/prog/info_digest.c src/prog/info_hang.c src/prog/info_plan.c \
+  src/prog/info_run.c \
   src/prog/info_show.c src/prog/info_status.c src/prog/info_tokens.c \
   src/prog/info_views.c src/prog/info_weights.c \
   src/prog/ztinfo.c

@@ -10,6 +10,7 @@ static const char help[] =
     "  digest PATH    one number for all parameters, made from the data\n"
     "  views RESTART  its views.h5, for other tools\n"
     "  status RUNDIR  how a run stands: exit code 0 done, 75 more, 1 failed\n"
+    "  hang RUNDIR    which rank was out of step when a run stood still\n"
     "  plan RUN.cfg   memory and traffic of a run on --ranks N, without one\n"
     "  faults         names of the fault points for ZT_FAULT (tests)\n"
     "\n"
@@ -17,13 +18,11 @@ static const char help[] =
     "  -V, --version  what was built, with which libraries\n";
 
 int main(int argc, char **argv) {
-  static const zt_command commands[] = {{"show", zt_info_show},
-                                        {"digest", zt_info_digest},
-                                        {"views", zt_info_views},
-                                        {"status", zt_info_status},
-                                        {"plan", zt_info_plan},
-                                        {"faults", zt_info_faults},
-                                        {NULL, NULL}};
+  static const zt_command commands[] = {
+      {"show", zt_info_show},     {"digest", zt_info_digest},
+      {"views", zt_info_views},   {"status", zt_info_status},
+      {"hang", zt_info_hang},     {"plan", zt_info_plan},
+      {"faults", zt_info_faults}, {NULL, NULL}};
   zt_program program = {.name = "ztinfo", .help = help};
   zt_status status = zt_program_start(&program, argc, argv);
   if (status == ZT_OK)

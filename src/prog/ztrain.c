@@ -12,6 +12,7 @@
 #include "comm/agree.h"
 #include "config.h"
 #include "prog/backends.h"
+#include "prog/launcher.h"
 #include "prog/planning.h"
 #include "prog/program.h"
 #include "train/trainer.h"
@@ -162,6 +163,7 @@ static zt_status train(zt_program *program, const options *o,
   zt_device *dev = NULL;
   char libraries[256];
   zt_comm *comm = program->comm;
+  ZT_TRY(zt_agree(comm, zt_check_launcher(comm->size)));
   ZT_TRY(zt_agree(comm, zt_check_comm(settings->runtime.comm)));
   ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
                         comm, &dev));

@@ -34,13 +34,41 @@ static zt_status make_directories(const char *dir) {
   return ZT_OK;
 }
 
-static zt_status open_log(zt_trainer *t) {
+/* Nothing is written there before the lock is held. */
+static zt_status open_directory(zt_trainer *t) {
   char path[PATH_MAX];
+  const char *dir = t->settings->run.dir;
   if (!t->root)
     return ZT_OK;
-  ZT_TRY(make_directories(t->settings->run.dir));
-  ZT_TRY(zt_path(path, "%s/log.txt", t->settings->run.dir));
-  return zt_log_open(path);
+  ZT_TRY(make_directories(dir));
+  ZT_TRY(zt_run_lock_take(dir, NULL, &t->lock));
+  zt_watchdog_clean(dir);
+  ZT_TRY(zt_path(path, "%s/log.txt", dir));
+  ZT_TRY(zt_log_open(path));
+  if (zt_run_lock_is_lease(t->lock))
+    zt_info("%s: no locks there; RUN/lease keeps other trainers out", dir);
+  return ZT_OK;
+}
+
+static zt_status start_watchdog(zt_trainer *t) {
+  const zt_settings *s = t->settings;
+  if (s->run.watchdog_seconds <= 0)
+    return ZT_OK;
+  return zt_watchdog_start(
+      &(zt_watchdog_options){.run_dir = s->run.dir,
+                             .rank = t->comm->rank,
+                             .size = t->comm->size,
+                             .seconds = s->run.watchdog_seconds,
+                             .say = zt_trainer_say_hang,
+                             .context = t},
+      &t->watchdog);
+}
+
+/* From here on the run is ours, and watched. */
+static zt_status open_run(zt_trainer *t) {
+  ZT_TRY(zt_agree(t->comm, open_directory(t)));
+  t->ours = true;
+  return zt_agree(t->comm, start_watchdog(t));
 }
 
 /* ---- Model and data ---- */
@@ -129,9 +157,20 @@ static zt_status create_writer(zt_trainer *t) {
   return status;
 }
 
+static zt_status say_placement(zt_trainer *t) {
+  zt_text text = {0};
+  ZT_TRY(zt_placement_take(t->comm, &t->placement));
+  zt_placement_format(&t->placement, t->comm->size, &text);
+  if (!text.failed)
+    zt_info("%s", text.data);
+  zt_text_free(&text);
+  return ZT_OK;
+}
+
 static zt_status open_metrics(zt_trainer *t) {
   char path[PATH_MAX];
   zt_restart *restart = zt_restart_of(t->source);
+  const zt_placement *p = &t->placement;
   if (!t->root)
     return ZT_OK;
   ZT_TRY(zt_path(path, "%s/metrics.jsonl", t->settings->run.dir));
@@ -148,6 +187,10 @@ static zt_status open_metrics(zt_trainer *t) {
           provenance_field(t, "data"), provenance_field(t, "configuration"),
           zt_field_text("from", restart ? restart->path : t->source->path),
           zt_field_int("step", t->first), zt_field_int("ranks", t->comm->size),
+          zt_field_int("nodes", p->nodes), zt_field_text("host", p->host),
+          zt_field_text("cores", p->cores),
+          zt_field_text("job", p->job[0] ? p->job : NULL),
+          zt_field_int("life", p->life),
           zt_field_int("parameters", t->model->params.numel),
           zt_field_int("plan_bytes", (int64_t) t->plan.total)));
 }
@@ -192,6 +235,14 @@ static zt_status check_attempts(const zt_trainer *t) {
   return t->root && automatic ? zt_attempts_check(t->settings->run.dir) : ZT_OK;
 }
 
+/* Until a save is measured: it is taken to be four times slower than reading as
+ * many bytes was. */
+static void guess_save(zt_trainer *t) {
+  enum { SLOWER = 4 };
+  int states = zt_restart_of(t->source) ? 1 : ZT_STATES;
+  t->longest_save = SLOWER * states * t->phases.ns[ZT_PHASE_LOAD];
+}
+
 static zt_status prepare(zt_trainer *t) {
   ZT_TRY(zt_agree(t->comm, open_data(t)));
   ZT_TRY(allocate(t));
@@ -199,6 +250,7 @@ static zt_status prepare(zt_trainer *t) {
   zt_status status = zt_trainer_load(t);
   zt_phase_stop(&t->phases, ZT_PHASE_LOAD);
   ZT_TRY(status);
+  guess_save(t);
   ZT_TRY(zt_agree(t->comm, make_provenance(t)));
   ZT_TRY(create_writer(t));
   ZT_TRY(zt_agree(t->comm, open_metrics(t)));
@@ -210,7 +262,8 @@ static zt_status prepare(zt_trainer *t) {
 zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
   *finished = false;
   ZT_TRY(zt_path(t->restart_dir, "%s/restart", t->settings->run.dir));
-  ZT_TRY(zt_agree(t->comm, open_log(t)));
+  ZT_TRY(open_run(t));
+  ZT_TRY(say_placement(t));
   ZT_TRY(zt_agree(t->comm, check_attempts(t)));
   zt_attempts_begin(t->settings->run.dir, t->comm->rank);
   ZT_TRY(zt_trainer_choose(t));
@@ -240,6 +293,7 @@ void zt_trainer_free(zt_trainer *t) {
   zt_metrics_close(&t->metrics);
   zt_tensorboard_close(&t->tensorboard);
   zt_restart_writer_destroy(&t->writer);
+  zt_watchdog_stop(&t->watchdog);
   zt_step_destroy(&t->step);
   zt_batch_destroy(&t->batch);
   zt_tokens_close(&t->tokens);
@@ -248,4 +302,5 @@ void zt_trainer_free(zt_trainer *t) {
   zt_restart_list_free(&t->list);
   json_decref(t->configuration);
   json_decref(t->provenance);
+  zt_run_unlock(&t->lock);
 }
