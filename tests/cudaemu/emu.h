@@ -58,6 +58,9 @@ typedef enum emu_order {
 /** Instead of the environment; at any time. */
 void emu_configure(unsigned seed, emu_schedule schedule, emu_order threads);
 
+/** Whether kernels are instrumented and the detectors on. */
+bool emu_checks(void);
+
 /** \return reports since the last call, of which the last is in
  *  emu_last_report(); they no longer count for the exit code. */
 long emu_take_reports(void);
@@ -78,6 +81,8 @@ typedef struct emu_counts {
 
 /** Counts of all names that begin with `name`; "" is the sum of all. */
 emu_counts emu_count(const char *name);
+/** Bytes that NCCL sent from here to a rank. */
+uint64_t emu_sent_to(int peer);
 void emu_reset_counts(void);
 
 /** Run what is queued, as if time went by.  \return whether anything ran. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** \file
  *  The device side of CUDA for a host C++17 compiler: what a kernel file sees
- *  instead of nvcc's built-ins.  `cuda/cuda_launch.h` includes it when the compiler
- *  is not nvcc.  One CUDA thread is one fiber of the calling host thread; the
- *  functions with the prefix emu_ are in emu_fiber.cpp and emu_tile.cpp.
+ *  instead of nvcc's built-ins.  `cuda/cuda_launch.h` includes it when the
+ * compiler is not nvcc.  One CUDA thread is one fiber of the calling host
+ * thread; the functions with the prefix emu_ are in emu_fiber.cpp and
+ * emu_tile.cpp.
  *
  *  Rules for kernel files
  *  - include it through cuda_launch.h (types come from NVIDIA's own headers);
@@ -69,7 +70,7 @@ void emu_launch_raw(const char *name, const void *kernel, dim3 grid, dim3 block,
 #define blockIdx (emu_block_idx())
 #define blockDim (emu_block_dim())
 #define gridDim (emu_grid_dim())
-#define warpSize 32
+static constexpr int warpSize = 32;
 
 #define ZT_SHARED(T, name, ...)                                                \
   typedef T zt_type_##name __VA_ARGS__;                                        \

@@ -11,10 +11,11 @@
 
 #include "emu_device.h"
 
-/** Rows, columns and element of a tile, and whether columns are contiguous. */
+/** A tile in memory: `bytes` of an element; whether columns are contiguous in
+ *  memory, and whether lanes hold runs of columns. */
 struct emu_tile {
   int rows, columns, bytes;
-  bool by_column;
+  bool by_column, lanes_by_column;
 };
 enum emu_element { EMU_BF16, EMU_FP16 };
 
@@ -75,6 +76,7 @@ static inline void load_matrix_sync(fragment<Use, M, N, K, T, L> &f,
   typedef emu_shape<Use, M, N, K> shape;
   static_assert(!std::is_void<L>::value, "an accumulator needs a layout");
   emu_tile_load({shape::rows, shape::columns, (int) sizeof(T),
+                 std::is_same<L, col_major>::value,
                  std::is_same<L, col_major>::value},
                 f.x, from, ld);
 }
@@ -82,14 +84,15 @@ template <int M, int N, int K, class T>
 static inline void load_matrix_sync(fragment<accumulator, M, N, K, T> &f,
                                     const T *from, unsigned ld,
                                     layout_t layout) {
-  emu_tile_load({M, N, (int) sizeof(T), layout == mem_col_major}, f.x, from,
-                ld);
+  emu_tile_load({M, N, (int) sizeof(T), layout == mem_col_major, false}, f.x,
+                from, ld);
 }
 template <int M, int N, int K, class T>
 static inline void store_matrix_sync(T *to,
                                      const fragment<accumulator, M, N, K, T> &f,
                                      unsigned ld, layout_t layout) {
-  emu_tile_store({M, N, (int) sizeof(T), layout == mem_col_major}, f.x, to, ld);
+  emu_tile_store({M, N, (int) sizeof(T), layout == mem_col_major, false}, f.x,
+                 to, ld);
 }
 
 template <int M, int N, int K, class T, class LA, class LB>
