@@ -6,10 +6,16 @@ TESTS += tests/check_digest tests/check_output tests/check_safetensors \
   tests/check_checkpoint.mpi
 endif
 TESTS += tests/run_convert.sh tests/run_wrong_convert.sh \
-  tests/run_transformers.sh
+  tests/run_formats.sh tests/run_read_restart.sh tests/run_transformers.sh
 EXTRA_DIST += tests/run_convert.sh tests/run_wrong_convert.sh \
-  tests/run_transformers.sh tests/safetensors.sh tests/crosscheck_convert.py tests/long_io.sh \
-  tests/bench/convert.sh \
+  tests/run_formats.sh tests/run_read_restart.sh tests/run_transformers.sh \
+  tests/read_restart.py tests/safetensors.sh tests/crosscheck_convert.py \
+  tests/long_io.sh tests/bench/convert.sh \
+  tests/golden/formats/README \
+  tests/golden/formats/pairs-1.0.h5.gz \
+  tests/golden/formats/restart-1.0.tar.gz \
+  tests/golden/formats/tokens-1.0.h5.gz \
+  tests/golden/formats/weights-1.0.h5.gz \
   tests/golden/t5v10tiny/config.json \
   tests/golden/t5v10tiny/generation_config.json \
   tests/golden/t5v10tiny/model.safetensors \

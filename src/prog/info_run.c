@@ -39,30 +39,20 @@ static void add_state(const char *path, bool json, zt_text *out) {
 
 /* ---- Its restarts ---- */
 
-static int64_t bytes_of(const zt_restart *restart) {
-  int64_t bytes = 0;
-  json_t *part;
-  size_t i;
-  json_array_foreach(json_object_get(restart->manifest, "parts"), i, part)
-      bytes += json_integer_value(json_object_get(part, "bytes"));
-  return bytes;
-}
-
 static void add_restart(const zt_restart *r, bool json, zt_text *out) {
-  size_t parts = json_array_size(json_object_get(r->manifest, "parts"));
-  char size[32];
-  if (json)
+  if (json) {
     zt_text_add(out,
                 "{\"name\": \"%s\", \"step\": %" PRId64
                 ", \"ranks\": %d, \"parts\": %zu, \"bytes\": %" PRId64
                 ", \"digest\": \"%016" PRIx64 "\"}",
-                r->name, r->step, r->ranks, parts, bytes_of(r), r->digest);
-  else
-    zt_text_add(out,
-                "  %s: by %d rank%s in %zu part%s, %s, digest %016" PRIx64 "\n",
-                r->name, r->ranks, r->ranks == 1 ? "" : "s", parts,
-                parts == 1 ? "" : "s",
-                zt_human_bytes((double) bytes_of(r), size), r->digest);
+                r->name, r->step, r->ranks,
+                json_array_size(json_object_get(r->manifest, "parts")),
+                zt_info_restart_bytes(r), r->digest);
+    return;
+  }
+  zt_text_add(out, "  %s: ", r->name);
+  zt_info_add_made(out, r);
+  zt_text_add(out, ", digest %016" PRIx64 "\n", r->digest);
 }
 
 static void add_unreadable(const char *name, bool json, zt_text *out) {

@@ -69,8 +69,7 @@ static void add_head(const view *v, zt_text *out) {
               zt_human_bytes(4 * (double) largest->numel, size));
   const zt_restart *restart = zt_restart_of(s);
   if (restart)
-    zt_text_add(out, "  restart:    step %" PRId64 ", by %d rank%s\n",
-                restart->step, restart->ranks, restart->ranks == 1 ? "" : "s");
+    zt_info_add_restart(out, restart);
   if (s->has_digest)
     zt_text_add(out, "  digest:     %016" PRIx64 "\n", s->digest);
   zt_text_add(out, "  files:      ");
@@ -144,8 +143,7 @@ static void add_json(const view *v, zt_text *out) {
               v->model->shape.tied ? "true" : "false", params->numel);
   const zt_restart *restart = zt_restart_of(s);
   if (restart)
-    zt_text_add(out, ", \"step\": %" PRId64 ", \"ranks\": %d", restart->step,
-                restart->ranks);
+    zt_info_add_restart_json(out, restart);
   if (s->has_digest)
     zt_text_add(out, ", \"digest\": \"%016" PRIx64 "\"", s->digest);
   zt_text_add(out, ", \"config\": [");
