@@ -40,12 +40,12 @@ finish() {
 # $code.  More than $limit seconds are a hang: 124.
 limit=60
 on() {
-  ranks=$1
+  on_ranks=$1
   shift
-  if [ "$ranks" -eq 1 ]; then
+  if [ "$on_ranks" -eq 1 ]; then
     timeout -k 5 "$limit" "$@" >out 2>err </dev/null
   else
-    timeout -k 5 "$limit" mpiexec -n "$ranks" "$@" >out 2>err </dev/null
+    timeout -k 5 "$limit" mpiexec -n "$on_ranks" "$@" >out 2>err </dev/null
   fi
   code=$?
 }

@@ -3,6 +3,7 @@
 # Any rank count, same bits: runs of one configuration on other numbers of ranks
 # and threads, with other settings of speed and memory, or cut into pieces, give
 # the same weights, moments, losses and gradient norms.
+# shellcheck source=tests/lib.sh
 . "$ZT_SRC/tests/lib.sh"
 make_inputs
 steps=4
