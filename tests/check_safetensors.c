@@ -204,7 +204,7 @@ START_TEST(random_damage) {
   static const char bits[] = "{}[]:,\"\\-019.eE \n\tFBU_a\xC3\xA9\xFF";
   int refused = 0;
   const char *rounds = getenv("ZT_TEST_ROUNDS");
-  for (int i = 0; i < (rounds ? atoi(rounds) : 3000); i++) {
+  for (int i = 0; i < (rounds ? atoi(rounds) : 1000); i++) {
     char bytes[sizeof header + 64] = {0};
     uint64_t n = sizeof header - 1;
     memcpy(bytes, &n, 8);
@@ -224,7 +224,7 @@ START_TEST(random_damage) {
     refused += status != ZT_OK;
     ck_assert(status == ZT_OK || !strpbrk(zt_last_error(), "\n\033"));
   }
-  ck_assert_int_gt(refused, 1000);
+  ck_assert_int_gt(refused, 500);
 }
 END_TEST
 
