@@ -10,7 +10,6 @@
 static zt_device *dev;
 
 static void open_device(void) {
-  train_write_tokens(scratch_path("pairs.h5"));
   ck_zt_ok(zt_device_cpu_create(1, &dev));
 }
 
@@ -67,24 +66,30 @@ static void check(const zt_model *model, const zt_tokens *tokens,
 
 /* Every choice of the options that memory depends on. */
 START_TEST(plan_equals_run) {
-  const char *const names[] = {"t5v10tiny", "t5v11tiny"};
-  const int64_t limits[] = {0, 25000};
-  zt_model *model = train_model(names[_i / 2], limits[_i % 2]);
+  static const struct {
+    const char *name;
+    int64_t limit;
+  } models[] = {{"t5v10tiny", 0},     {"t5v10tiny", 25000}, {"t5v11tiny", 0},
+                {"t5v11tiny", 25000}, {"llamatiny", 33000}, {"gpt2tiny", 0}};
+  zt_model *model = train_model(models[_i].name, models[_i].limit);
   zt_tokens *tokens;
-  ck_zt_ok(zt_tokens_open(scratch_path("pairs.h5"), &tokens));
+  train_open_tokens(model, scratch_path("tokens.h5"), &tokens);
   const int64_t lengths[][2] = {{TRAIN_SOURCE, TRAIN_TARGET}, {5, 17}, {1, 1}};
   for (int mix = 0; mix < 24; mix += numbers_long() ? 1 : 5) {
-    zt_step_options options = train_options(4, (int64_t) 1 << mix % 3);
+    zt_step_options options =
+        train_options_of(model, 4, (int64_t) 1 << mix % 3);
     options.pass.recompute = mix / 3 % 2;
     options.pass.dropout = mix / 6 % 2 ? 0.1 : 0;
-    options.pass.source_length = lengths[mix % 7 % 3][0];
-    options.pass.target_length = lengths[mix % 7 % 3][1];
+    if (model->family->encoder)
+      options.pass.source_length = lengths[mix % 7 % 3][0];
+    options.pass.target_length = lengths[mix % 7 % 3][model->family->encoder];
+    options.pass.target_length += !model->family->encoder; /* from 2 on */
     options.prefetch = (mix + _i) % ZT_COMM_SLOTS;
     check(model, tokens, &options);
   }
-  zt_step_options ragged = train_options(7, 1);
+  zt_step_options ragged = train_options_of(model, 7, 1);
   check(model, tokens, &ragged);
-  zt_step_options few = train_options(1, 1);
+  zt_step_options few = train_options_of(model, 1, 1);
   check(model, tokens, &few);
   zt_tokens_close(&tokens);
   zt_model_destroy(&model);
@@ -126,7 +131,7 @@ static Suite *make_suite(void) {
   tcase_set_timeout(all, 60);
   scratch_begin("check_plan");
   tcase_add_checked_fixture(all, open_device, close_device);
-  tcase_add_loop_test(all, plan_equals_run, 0, 4);
+  tcase_add_loop_test(all, plan_equals_run, 0, 6);
   tcase_add_test(all, plans_of_any_size);
   tcase_add_test(all, a_plan_that_does_not_fit);
   suite_add_tcase(suite, all);

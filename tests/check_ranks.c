@@ -23,11 +23,6 @@ typedef struct course {
   uint64_t digest[STEPS];
 } course;
 
-static void open_tokens(zt_tokens **tokens) {
-  train_write_tokens(scratch_path("pairs.h5")); /* each rank has its own */
-  ck_zt_ok(zt_tokens_open(scratch_path("pairs.h5"), tokens));
-}
-
 static course run(zt_comm *on, const zt_model *model, zt_step_options options,
                   const way *w) {
   course c;
@@ -36,7 +31,8 @@ static course run(zt_comm *on, const zt_model *model, zt_step_options options,
   zt_step_result r;
   options.pass.recompute = w->recompute;
   options.prefetch = w->prefetch;
-  open_tokens(&tokens);
+  train_open_tokens(model, scratch_path("tokens.h5"),
+                    &tokens); /* each rank has its own */
   ck_zt_ok(zt_device_cpu_create(w->threads, &dev));
   ck_zt_ok(zt_device_check(dev));
   zt_step *step = train_step(model, dev, on, &options);
@@ -63,10 +59,12 @@ static const struct {
   int64_t unit_limit, batch, microbatch;
   double dropout;
 } cases[] = {
-    {"t5v11tiny", 0, 7, 1, 0.1},    /* ragged: the last round is not full */
-    {"t5v10tiny", 0, 4, 2, 0.1},    /* tied; two micro-batches on three ranks */
-    {"t5v11tiny", 25000, 1, 1, 0},  /* sublayers as units; one micro-batch */
-    {"t5v10tiny", 20000, 7, 1, 0.1} /* tied, sublayers, ragged */
+    {"t5v11tiny", 0, 7, 1, 0.1},   /* ragged: the last round is not full */
+    {"t5v10tiny", 0, 4, 2, 0.1},   /* tied; two micro-batches on three ranks */
+    {"t5v11tiny", 25000, 1, 1, 0}, /* sublayers as units; one micro-batch */
+    {"t5v10tiny", 20000, 7, 1, 0.1}, /* tied, sublayers, ragged */
+    {"llamatiny", 0, 7, 1, 0.1},     {"gpt2tiny", 0, 4, 2, 0.1},
+    {"gpt2tiny", 37000, 7, 1, 0} /* half blocks as units */
 };
 
 static const way ways[] = {
@@ -75,7 +73,7 @@ static const way ways[] = {
 START_TEST(ranks_and_threads_change_no_bits) {
   zt_model *model = train_model(cases[_i].model, cases[_i].unit_limit);
   zt_step_options options =
-      train_options(cases[_i].batch, cases[_i].microbatch);
+      train_options_of(model, cases[_i].batch, cases[_i].microbatch);
   options.pass.dropout = cases[_i].dropout;
   course wanted = run(alone, model, options, &ways[0]);
   for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
@@ -123,7 +121,7 @@ START_TEST(all_ranks_skip_together) {
   zt_device *dev;
   zt_tokens *tokens;
   ck_zt_ok(zt_device_cpu_create(1, &dev));
-  open_tokens(&tokens);
+  train_open_tokens(model, scratch_path("tokens.h5"), &tokens);
   for (int p = 1; p < model->params.count; p += 9) {
     zt_step_result together = run_bad(comm, model, dev, tokens, p);
     zt_step_result by_myself = run_bad(alone, model, dev, tokens, p);
@@ -144,7 +142,7 @@ START_TEST(a_rank_without_data_stops_all) {
   zt_tokens *tokens;
   zt_step_result r;
   zt_step_options options = train_options(4, 1);
-  open_tokens(&tokens);
+  train_open_tokens(model, scratch_path("tokens.h5"), &tokens);
   ck_zt_ok(zt_device_cpu_create(1, &dev));
   zt_step *step = train_step(model, dev, comm, &options);
   zt_batch *batch = train_batch(tokens, model, &options);
@@ -152,7 +150,7 @@ START_TEST(a_rank_without_data_stops_all) {
     ck_assert_int_eq(truncate(zt_tokens_path(tokens), 64), 0);
   zt_status status = zt_step_run(step, batch, 1, 1e-3, 1, &r);
   ck_assert_int_eq(status, ZT_ERR_IO);
-  ck_assert_ptr_nonnull(strstr(zt_last_error(), "pairs.h5"));
+  ck_assert_ptr_nonnull(strstr(zt_last_error(), "tokens.h5"));
   zt_batch_destroy(&batch);
   zt_step_destroy(&step);
   zt_tokens_close(&tokens);

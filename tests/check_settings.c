@@ -345,9 +345,9 @@ static const struct {
     {"train.batch=1", ZT_NEED_TO_TRAIN, "a batch of 2 or a micro-batch of 1"},
     {"train.steps=4611686018427387904", ZT_NEED_TO_TRAIN, "2^62 samples"},
     {"train.precision=bf16", 0, "not yet supported in this version"},
-    {"data.task=causal", 0, "not yet supported in this version"},
     {"data.task=seq2seq", ZT_NEED_TO_TRAIN, NULL},
     {"data.length=77", 0, "data.length is for task \"causal\" alone"},
+    {"data.task=causal", ZT_NEED_TO_TRAIN, NULL},
     {"train.eval_every=5", 0, "not yet supported in this version"},
     {"train.schedule.min_lr=0.1", 0, "above train.optimizer.lr"},
     {"runtime.device=cuda", 0, NULL},
@@ -364,6 +364,21 @@ START_TEST(check_keys) {
     ck_zt_ok(zt_settings_check(&s, checks[_i].needs));
   }
   zt_settings_free(&s);
+}
+END_TEST
+
+/* Each task has its own lengths. */
+START_TEST(lengths_of_other_tasks) {
+  static const char *const options[][2] = {
+      {"data.task=causal", "data.source_length=64"},
+      {"data.task=causal", "data.target_length=64"}};
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+    zt_settings s;
+    ck_zt_ok(zt_settings_read(put("run.cfg", NEEDED), options[i], 2, &s));
+    ck_zt_fails(zt_settings_check(&s, 0), ZT_ERR_CONFIG);
+    ck_message(options[i][1], "is not for task \"causal\": set data.length");
+    zt_settings_free(&s);
+  }
 }
 END_TEST
 
@@ -428,6 +443,7 @@ static Suite *suite(void) {
                       sizeof wrong_options / sizeof *wrong_options);
   tcase_add_test(t, right_option);
   tcase_add_loop_test(t, check_keys, 0, sizeof checks / sizeof *checks);
+  tcase_add_test(t, lengths_of_other_tasks);
   tcase_add_test(t, check_places);
   tcase_add_loop_test(t, samples, 0, 2);
   tcase_add_test(t, fault_point);

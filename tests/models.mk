@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Families beside T5, and how decoders are trained.
+# Families, and how decoders are trained.
+TESTS += tests/run_families.sh
+EXTRA_DIST += tests/run_families.sh tests/crosscheck_families.py
 EXTRA_DIST += \
   tests/golden/gpt2tiny/after10.safetensors \
   tests/golden/gpt2tiny/config.json \

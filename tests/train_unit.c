@@ -16,8 +16,8 @@ zt_model *train_model(const char *name, int64_t unit_limit) {
   zt_model *model;
   ck_zt_ok(
       zt_read_file(golden_path(name, "config.json"), 1 << 20, &config, &size));
-  ck_zt_ok(zt_model_create(config, size, name, !strcmp(name, "t5v10tiny"),
-                           unit_limit, &model));
+  bool tied = !strcmp(name, "t5v10tiny") || !strcmp(name, "gpt2tiny");
+  ck_zt_ok(zt_model_create(config, size, name, tied, unit_limit, &model));
   free(config);
   return model;
 }
@@ -62,10 +62,41 @@ void train_write_tokens(const char *path) {
   zt_token_writer_destroy(&writer);
 }
 
+void train_write_texts(const char *path) {
+  const zt_tokens_info info = {.vocabulary = FIRST_ID + IDS,
+                               .eos = 1,
+                               .pad = 0,
+                               .sentinel = -1,
+                               .tokenizer = "none"};
+  zt_token_writer *writer;
+  ck_zt_ok(zt_token_writer_create(path, &info, true, &writer));
+  for (uint64_t text = 0; text < TRAIN_PAIRS; text++) {
+    uint64_t n = 1 + numbers_bits(text, 0) % (3 * TRAIN_SOURCE);
+    for (uint64_t i = 1; i <= n; i++) {
+      int32_t id = (int32_t) (FIRST_ID + numbers_bits(text, i) % IDS);
+      ck_zt_ok(zt_token_writer_add(writer, ZT_STREAM_TEXT, &id, 1));
+    }
+    ck_zt_ok(zt_token_writer_end(writer, ZT_STREAM_TEXT));
+  }
+  ck_zt_ok(zt_token_writer_finish(writer));
+  zt_token_writer_destroy(&writer);
+}
+
+void train_open_tokens(const zt_model *model, const char *path,
+                       zt_tokens **tokens) {
+  if (model->family->encoder)
+    train_write_tokens(path);
+  else
+    train_write_texts(path);
+  ck_zt_ok(zt_tokens_open(path, tokens));
+}
+
 zt_batch *train_batch(const zt_tokens *tokens, const zt_model *model,
                       const zt_step_options *options) {
   zt_batch *batch;
-  zt_batch_spec spec = {.task = ZT_TASK_SEQ2SEQ,
+  bool pairs = model->family->encoder;
+  zt_batch_spec spec = {.task = pairs ? ZT_TASK_SEQ2SEQ : ZT_TASK_CAUSAL,
+                        .packing = !pairs,
                         .source_length = options->pass.source_length,
                         .target_length = options->pass.target_length,
                         .shuffled = true,
@@ -94,6 +125,16 @@ zt_step_options train_options(int64_t batch, int64_t microbatch) {
                                      .eps = 1e-8,
                                      .weight_decay = 0.01,
                                      .clip = 1}};
+}
+
+zt_step_options train_options_of(const zt_model *model, int64_t batch,
+                                 int64_t microbatch) {
+  zt_step_options options = train_options(batch, microbatch);
+  if (!model->family->encoder) {
+    options.pass.source_length = 0;
+    options.pass.target_length = TRAIN_SOURCE;
+  }
+  return options;
 }
 
 zt_step *train_step(const zt_model *model, zt_device *dev, zt_comm *comm,

@@ -61,7 +61,7 @@ typedef struct zt_settings {
     zt_task task;
     int64_t source_length, target_length; /* tokens */
     int64_t length;                       /* tokens; causal only */
-    bool packing;                         /* causal only */
+    bool packing;                         /* not seq2seq */
     zt_order order;
   } data;
   struct {

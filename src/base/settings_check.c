@@ -89,15 +89,16 @@ static void check_batch(checker *c) {
 
 static zt_status check_data(checker *c) {
   const zt_settings *s = c->settings;
-  if (s->data.task == ZT_TASK_CAUSAL) {
-    COMPLAIN(c, "data.task",
-             "data.task = \"causal\" is not yet supported in this version: "
-             "take \"span-corruption\" or \"seq2seq\"");
-    return ZT_OK;
-  }
+  bool causal = s->data.task == ZT_TASK_CAUSAL;
   zt_settings defaults;
   ZT_TRY(zt_settings_init(&defaults));
-  if (s->data.length != defaults.data.length)
+  if (causal && s->data.source_length != defaults.data.source_length)
+    COMPLAIN(c, "data.source_length",
+             "data.source_length is not for task \"causal\": set data.length");
+  if (causal && s->data.target_length != defaults.data.target_length)
+    COMPLAIN(c, "data.target_length",
+             "data.target_length is not for task \"causal\": set data.length");
+  if (!causal && s->data.length != defaults.data.length)
     COMPLAIN(c, "data.length",
              "data.length is for task \"causal\" alone: set "
              "data.source_length and data.target_length");

@@ -145,7 +145,8 @@ static zt_status add_text(reader *r, const char *text, size_t size) {
                    r->path, r->line);
   ZT_TRY(begin_prompt(r));
   ZT_TRY(zt_tokenizer_encode(r->tokenizer, text, size, true, take_ids, r));
-  ZT_TRY(add_id(r, r->model->shape.eos_id));
+  if (r->model->family->encoder) /* a decoder goes on where the text ends */
+    ZT_TRY(add_id(r, r->model->shape.eos_id));
   return end_prompt(r);
 }
 
@@ -194,7 +195,8 @@ static zt_status read_lines(reader *r, FILE *file) {
     json_decref(object);
   }
   if (status == ZT_OK && ferror(file))
-    status = zt_fail_errno(ZT_ERR_IO, "%s: cannot read", r->path);
+    status = zt_fail_errno(errno == EISDIR ? ZT_ERR_NOINPUT : ZT_ERR_IO,
+                           "%s: cannot read", r->path);
   free(line);
   return status;
 }

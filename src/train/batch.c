@@ -37,6 +37,8 @@ static zt_status check_ids(const zt_batch_spec *spec, const zt_tokens *tokens) {
                    " ids is larger than the model's %" PRId64
                    "; use the model's tokenizer",
                    path, info->vocabulary, spec->vocabulary);
+  if (spec->task == ZT_TASK_CAUSAL)
+    return ZT_OK; /* any id may end a document in the middle of a text */
   if (info->eos >= 0 && spec->eos_id >= 0 && info->eos != spec->eos_id)
     return zt_fail(ZT_ERR_DATA,
                    "%s: ends documents with id %" PRId64 ", the model with "
@@ -49,6 +51,13 @@ static zt_status check_ids(const zt_batch_spec *spec, const zt_tokens *tokens) {
 }
 
 static zt_status check_lengths(const zt_batch_spec *spec) {
+  if (spec->task == ZT_TASK_CAUSAL) {
+    if (spec->target_length < 2 || spec->target_length > MOST_LENGTH)
+      return zt_fail(ZT_ERR_CONFIG,
+                     "data.length is %" PRId64 ", outside 2 .. %d",
+                     spec->target_length, MOST_LENGTH);
+    return ZT_OK;
+  }
   int64_t least =
       spec->task == ZT_TASK_SPAN_CORRUPTION ? ZT_SPAN_LEAST_SOURCE : 1;
   if (spec->source_length < least || spec->source_length > MOST_LENGTH)
@@ -121,6 +130,37 @@ static zt_status create_pairs(zt_batch *b) {
   return ZT_OK;
 }
 
+static zt_status create_texts(zt_batch *b) {
+  const zt_batch_spec *spec = &b->spec;
+  const zt_tokens_info *info = zt_tokens_about(b->tokens);
+  const char *path = zt_tokens_path(b->tokens);
+  if (info->pairs)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: holds pairs, and data.task is \"causal\"; pairs are "
+                   "for \"seq2seq\"",
+                   path);
+  b->samples =
+      spec->packing ? info->tokens[0] / spec->target_length : info->documents;
+  if (b->samples < 1)
+    return zt_fail(ZT_ERR_DATA,
+                   "%s: %" PRId64 " tokens, one sample takes %" PRId64
+                   "; more text, a shorter data.length or packing = false",
+                   path, info->tokens[0], spec->target_length);
+  return ZT_OK;
+}
+
+static zt_status create_samples(zt_batch *b) {
+  switch (b->spec.task) {
+  case ZT_TASK_SPAN_CORRUPTION:
+    return create_spans(b);
+  case ZT_TASK_SEQ2SEQ:
+    return create_pairs(b);
+  case ZT_TASK_CAUSAL:
+    break;
+  }
+  return create_texts(b);
+}
+
 zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
                           zt_batch **batch) {
   *batch = NULL;
@@ -137,8 +177,7 @@ zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
   /* Padding is masked: any id will do. */
   if (b->spec.pad_id < 0)
     b->spec.pad_id = 0;
-  zt_status status =
-      spec->task == ZT_TASK_SPAN_CORRUPTION ? create_spans(b) : create_pairs(b);
+  zt_status status = create_samples(b);
   if (status != ZT_OK)
     zt_batch_destroy(&b);
   *batch = b;
@@ -233,10 +272,42 @@ static void pad(const zt_batch_spec *spec, const row *r, int32_t *target) {
     target[i] = i <= r->labelled ? r->labels[i - 1] : pad_id;
 }
 
+/* A sample of the causal task, which has no source. */
+static zt_status read_text(const zt_batch *b, int64_t sample, int32_t *target,
+                           int32_t *labels, int64_t *tokens) {
+  int64_t length = b->spec.target_length, first = sample * length, n = length;
+  if (!b->spec.packing)
+    ZT_TRY(zt_tokens_document(b->tokens, ZT_STREAM_TEXT, sample, &first, &n));
+  n = n > length ? length : n;
+  ZT_TRY(zt_tokens_read(b->tokens, ZT_STREAM_TEXT, first, n, target));
+  for (int64_t i = n; i < length; i++)
+    target[i] = (int32_t) b->spec.pad_id;
+  for (int64_t i = 0; i < length; i++)
+    labels[i] = i + 1 < n ? target[i + 1] : ZT_NO_LABEL;
+  *tokens = n;
+  return ZT_OK;
+}
+
+static zt_status fill_texts(zt_batch *b, int64_t step, int64_t first,
+                            int64_t samples, zt_micro_batch *micro) {
+  int64_t length = b->spec.target_length, n;
+  for (int64_t i = 0; i < samples; i++) {
+    ZT_TRY(read_text(b, zt_batch_sample(b, step, first + i),
+                     micro->target + i * length, micro->labels + i * length,
+                     &n));
+    micro->source_valid[i] = 0;
+    micro->tokens += n;
+    micro->targets += n > 0 ? n - 1 : 0;
+  }
+  return ZT_OK;
+}
+
 zt_status zt_batch_fill(zt_batch *b, int64_t step, int64_t first,
                         int64_t samples, zt_micro_batch *micro) {
   const zt_batch_spec *spec = &b->spec;
   micro->tokens = micro->targets = 0;
+  if (spec->task == ZT_TASK_CAUSAL)
+    return fill_texts(b, step, first, samples, micro);
   for (int64_t i = 0; i < samples; i++) {
     int64_t place = first + i, sample = zt_batch_sample(b, step, place);
     row r = {.source = micro->source + i * spec->source_length,

@@ -15,6 +15,11 @@
  *  on the right at raw tokens.
  *  Sequence to sequence: sample i is pair i; source and target are cut on the
  *  right, end id or not, at their lengths.
+ *  Causal, packing: sample i is the window [i * L, (i + 1) * L) of the
+ * documents one after the other, L being the target length; a short tail is
+ * dropped. Causal, no packing: sample i is document i, cut on the right at L
+ * tokens. Either way each token but the last is followed by a label, the next
+ * token: n tokens make n - 1 targets.
  *
  *  All functions are Local. */
 #ifndef ZT_TRAIN_BATCH_H
@@ -31,8 +36,9 @@ enum { ZT_NO_LABEL = -100 }; /* as Hugging Face marks it */
 
 typedef struct zt_batch_spec {
   zt_task task;
-  int64_t source_length, target_length; /* tokens, with the end id */
-  bool packing;                         /* span corruption only */
+  int64_t source_length, target_length; /* tokens, with the end id; causal:
+                                           source 0, target all of a sample */
+  bool packing;                         /* not with pairs */
   bool shuffled;
   int64_t batch; /* samples of the global batch */
   uint64_t seed;
@@ -47,9 +53,10 @@ typedef struct zt_micro_batch {
   int32_t *source;       /* [samples, source_length] padded with the pad id */
   int32_t *source_valid; /* [samples] tokens before the padding */
   int32_t *target;       /* [samples, target_length] decoder input: the start
-                            id, then the labels; pad id where there is none */
+                            id, then the labels, or causal: the text; pad id
+                            where there is none */
   int32_t *labels;       /* [samples, target_length] or ZT_NO_LABEL */
-  int64_t tokens;        /* unpadded, of source and target (labels) */
+  int64_t tokens;        /* unpadded, of source and target (labels or text) */
   int64_t targets;       /* labels */
 } zt_micro_batch;
 

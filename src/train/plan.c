@@ -8,6 +8,39 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+zt_status zt_plan_check_task(const zt_settings *settings,
+                             const zt_model *model) {
+  bool causal = settings->data.task == ZT_TASK_CAUSAL;
+  if (causal && model->family->encoder)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.task is \"causal\", but the model is a %s with an "
+                   "encoder: take \"span-corruption\" or \"seq2seq\"",
+                   model->model_type);
+  if (!causal && !model->family->encoder)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.task needs an encoder, which a %s model has not: "
+                   "take data.task = \"causal\"",
+                   model->model_type);
+  int64_t most = model->shape.positions;
+  if (causal && most > 0 && settings->data.length > most)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "data.length = %" PRId64 " is more than the %" PRId64
+                   " positions that the model has",
+                   settings->data.length, most);
+  return ZT_OK;
+}
+
+static int64_t source_length_of(const zt_settings *settings,
+                                const zt_model *model) {
+  return model->family->encoder ? settings->data.source_length : 0;
+}
+
+static int64_t target_length_of(const zt_settings *settings,
+                                const zt_model *model) {
+  return model->family->encoder ? settings->data.target_length
+                                : settings->data.length;
+}
+
 zt_step_options zt_step_options_of(const zt_settings *settings,
                                    const zt_model *model) {
   return (zt_step_options){
@@ -15,11 +48,8 @@ zt_step_options zt_step_options_of(const zt_settings *settings,
       .microbatch = settings->train.microbatch,
       .seed = (uint64_t) settings->run.seed,
       .pass = {.samples = settings->train.microbatch,
-               .source_length =
-                   model->family->encoder ? settings->data.source_length : 0,
-               .target_length = model->family->encoder
-                                    ? settings->data.target_length
-                                    : settings->data.length,
+               .source_length = source_length_of(settings, model),
+               .target_length = target_length_of(settings, model),
                .dtype = settings->train.precision,
                .training = true,
                .recompute = settings->train.recompute,
@@ -36,8 +66,8 @@ zt_step_options zt_step_options_of(const zt_settings *settings,
 zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
                                const zt_model *model) {
   return (zt_batch_spec){.task = settings->data.task,
-                         .source_length = settings->data.source_length,
-                         .target_length = settings->data.target_length,
+                         .source_length = source_length_of(settings, model),
+                         .target_length = target_length_of(settings, model),
                          .packing = settings->data.packing,
                          .shuffled = settings->data.order == ZT_ORDER_SHUFFLED,
                          .batch = settings->train.batch,

@@ -22,6 +22,12 @@ typedef struct zt_plan {
   int64_t largest_unit;       /* elements */
 } zt_plan;
 
+/** Whether the model can learn the task that the settings ask for, and takes
+ *  samples of that length.  Local.
+ *  \return ZT_ERR_CONFIG naming the key. */
+zt_status zt_plan_check_task(const zt_settings *settings,
+                             const zt_model *model);
+
 /** The options of a step as the settings have them, for a model. */
 zt_step_options zt_step_options_of(const zt_settings *settings,
                                    const zt_model *model);

@@ -75,6 +75,7 @@ static zt_status open_run(zt_trainer *t) {
 
 static zt_status open_data(zt_trainer *t) {
   zt_batch_spec spec = zt_batch_spec_of(t->settings, t->model);
+  ZT_TRY(zt_plan_check_task(t->settings, t->model));
   ZT_TRY(zt_tokens_open(t->settings->data.train, &t->tokens));
   return zt_batch_create(&spec, t->tokens, &t->batch);
 }

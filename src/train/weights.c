@@ -40,6 +40,26 @@ zt_status zt_weights_find_ties(const zt_source *source, zt_weights_ties *ties) {
   return ZT_OK;
 }
 
+/* Without a matrix for the head it is the embedding, unless the configuration
+ * says that it is not: then the file is not whole. */
+static zt_status check_head(const zt_source *source, const char *path,
+                            const zt_weights_ties *ties) {
+  json_t *config;
+  bool tied = true;
+  if (ties->head >= 0 || ties->family->tied_by_absence)
+    return ZT_OK;
+  ZT_TRY(zt_json_parse(source->config_json, source->config_json_size, path,
+                       &config));
+  zt_status status = zt_config_tied(config, path, &tied);
+  json_decref(config);
+  ZT_TRY(status);
+  if (tied)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA,
+                 "%s: tensor %s is missing, and tie_word_embeddings is false",
+                 source->path, ties->family->head);
+}
+
 bool zt_weights_are_tied(const zt_source *source, const zt_weights_ties *ties) {
   return ties->head < 0 || zt_source_root(source, ties->head) ==
                                zt_source_root(source, ties->embedding);
@@ -51,8 +71,8 @@ zt_status zt_weights_model(const zt_source *source, int64_t unit_limit,
   char path[ZT_MESSAGE_SIZE / 2];
   zt_model *m;
   ZT_TRY(zt_weights_find_ties(source, &ties));
-  ZT_TRY(zt_model_create(source->config_json, source->config_json_size,
-                         config_path(source, path),
+  ZT_TRY(check_head(source, config_path(source, path), &ties));
+  ZT_TRY(zt_model_create(source->config_json, source->config_json_size, path,
                          zt_weights_are_tied(source, &ties), unit_limit, &m));
   int *map = zt_calloc((size_t) m->params.count, sizeof *map);
   zt_status status =
