@@ -4,6 +4,7 @@
 # kin: apt, with sudo if not root), then autoreconf, configure and make outside
 # the source tree.  Nothing is installed when all is there.
 #   prepare.sh BUILDDIR [CONFIGURE OPTION]...
+#   ZT_WITH_TESTS=1  also what only tests need, if it can be had
 set -eu
 src=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:?usage: prepare.sh BUILDDIR [CONFIGURE OPTION]...}
@@ -14,6 +15,9 @@ modules="hdf5-mpich|hdf5-openmpi|hdf5-mpi libconfig jansson libxxhash openblas c
 packages="autoconf automake make pkg-config gcc libc6-dev mpich libmpich-dev
   libhdf5-mpich-dev libconfig-dev libjansson-dev libxxhash-dev libopenblas-dev
   check"
+# For a Slurm on one host, see tests/minislurm.
+test_programs="munged slurmctld slurmd sbatch ip pgrep"
+test_packages="munge slurmctld slurmd slurm-client iproute2 procps"
 
 missing() {
   for p in $programs; do
@@ -29,22 +33,42 @@ missing() {
   return 1
 }
 
+missing_for_tests() {
+  [ -n "${ZT_WITH_TESTS:-}" ] || return 1
+  for p in $test_programs; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "$p" > /dev/null ||
+      { echo "$p"; return 0; }
+  done
+  return 1
+}
+
+# add WHAT PACKAGE...: install packages, since WHAT is missing.
+add() {
+  echo "prepare.sh: $1 is missing: installing Debian packages"
+  shift
+  sudo=
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  { $sudo apt-get update -q &&
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qy \
+      --no-install-recommends "$@"; } > /dev/null || {
+    echo "prepare.sh: apt cannot install: $*" >&2
+    return 1
+  }
+}
+
+# shellcheck disable=SC2086
 if what=$(missing); then
   command -v apt-get > /dev/null || {
     echo "prepare.sh: $what is missing and this system has no apt; see the" \
       "third paragraph of README" >&2
     exit 69
   }
-  echo "prepare.sh: $what is missing: installing Debian packages"
-  sudo=
-  [ "$(id -u)" -eq 0 ] || sudo=sudo
-  # shellcheck disable=SC2086
-  { $sudo apt-get update -q &&
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qy \
-      --no-install-recommends $packages; } > /dev/null || {
-    echo "prepare.sh: apt cannot install: $packages" >&2
-    exit 69
-  }
+  add "$what" $packages || exit 69
+fi
+# Tests that cannot run without say so themselves.
+# shellcheck disable=SC2086
+if what=$(missing_for_tests) && command -v apt-get > /dev/null; then
+  add "$what" $test_packages || :
 fi
 
 mkdir -p "$build"

@@ -6,7 +6,7 @@
 set -u
 src=$(cd "$(dirname "$0")/.." && pwd)
 build=${ZT_BUILD:-$src/build-tests}
-"$src/config/prepare.sh" "$build" --enable-werror || {
+ZT_WITH_TESTS=1 "$src/config/prepare.sh" "$build" --enable-werror || {
   echo "0 passed, 1 failed, 0 skipped"
   exit 1
 }
