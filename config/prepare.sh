@@ -11,10 +11,11 @@ build=${1:?usage: prepare.sh BUILDDIR [CONFIGURE OPTION]...}
 shift
 
 programs="autoreconf automake make pkg-config mpicc mpiexec"
-modules="hdf5-mpich|hdf5-openmpi|hdf5-mpi libconfig jansson libxxhash openblas check"
+modules="hdf5-mpich|hdf5-openmpi|hdf5-mpi libconfig jansson libxxhash openblas
+  libpcre2-8 check"
 packages="autoconf automake make pkg-config gcc libc6-dev mpich libmpich-dev
   libhdf5-mpich-dev libconfig-dev libjansson-dev libxxhash-dev libopenblas-dev
-  check"
+  libpcre2-dev libutf8proc-dev check"
 # For a Slurm on one host, see tests/minislurm.
 test_programs="munged slurmctld slurmd sbatch ip pgrep"
 test_packages="munge slurmctld slurmd slurm-client iproute2 procps"

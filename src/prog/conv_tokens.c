@@ -33,8 +33,8 @@ static const char help_text[] =
     "file is one document of plain text; - is standard input.  Text gets the\n"
     "tokenizer's end id, ids are taken as they are.\n"
     "\n"
-    "  --tokenizer NAME  bytes (ByT5), or the path of a SentencePiece model;\n"
-    "                    not needed when all input is ids\n"
+    "  --tokenizer NAME  bytes (ByT5), or the path of a SentencePiece model or a\n"
+    "                    tokenizer.json; not needed when all input is ids\n"
     "  --vocab N         ids are 0 .. N-1 (default: the tokenizer's)\n"
     "  --eos ID          end id (default: the tokenizer's, else 1)\n"
     "  --pad ID          pad id (default: the tokenizer's, else 0)\n"
@@ -99,8 +99,8 @@ static zt_status parse_options(int argc, char **argv, options *o) {
   if (!o->tokenizer && o->vocabulary == UNSET)
     return zt_fail(
         ZT_ERR_USAGE,
-        "give --tokenizer bytes or a SentencePiece model, or --vocab "
-        "N when all input is ids");
+        "give --tokenizer bytes, a SentencePiece model or a tokenizer.json, or "
+        "--vocab N when all input is ids");
   return zt_check_operands(argc, 2, argc,
                            "ztconv tokens OUT.h5 [OPTION]... IN...");
 }

@@ -2,6 +2,7 @@
 #include "prog/prompts.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "comm/agree.h"
 
@@ -82,8 +83,17 @@ zt_status zt_model_tokenizer(zt_source *source, const zt_model *model,
     ZT_TRY(wants_bytes(source, &bytes));
   if (bytes)
     return zt_tokenizer_open("bytes", tokenizer);
-  int file = find_config(source, "spiece.model");
-  return file < 0 ? ZT_OK : open_kept(source, file, tokenizer);
+  /* A tokenizer.json beside a SentencePiece model says the same. */
+  static const char *const names[] = {"spiece.model", "tokenizer.model",
+                                      "tokenizer.json"};
+  int file = -1;
+  for (size_t i = 0; file < 0 && i < sizeof names / sizeof *names; i++)
+    file = find_config(source, names[i]);
+  /* Ids can do without. */
+  if (file >= 0 && open_kept(source, file, tokenizer) != ZT_OK)
+    zt_warn("the model's %s is not used: %s", source->config[file].name,
+            zt_last_error());
+  return ZT_OK;
 }
 
 /* ---- Reading ---- */

@@ -68,7 +68,8 @@ static zt_status add_text(zt_token_input *in, int stream, const char *text,
 
 static zt_status no_tokenizer(const source *from) {
   return zt_fail(ZT_ERR_USAGE,
-                 "%s: is text; give --tokenizer bytes or a SentencePiece model",
+                 "%s: is text; give --tokenizer bytes, a SentencePiece model or "
+                 "a tokenizer.json",
                  from->path);
 }
 

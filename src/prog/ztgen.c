@@ -27,9 +27,8 @@ static const char help[] =
     "                            {\"tokens\": [ids]}; - is standard input\n"
     "      --max-new-tokens N    at most so many for each prompt (64)\n"
     "      --batch N             prompts a rank works on at once (8)\n"
-    "      --tokenizer NAME      bytes or a SentencePiece file, instead of "
-    "the\n"
-    "                            model's own\n"
+    "      --tokenizer NAME      bytes, a SentencePiece model or a tokenizer.json\n"
+    "                            instead of the model's own\n"
     "      --output FILE.jsonl   write there instead of standard output\n"
     "      --json                {\"index\", \"tokens\", \"text\"} a line\n"
     "  -h, --help  -V, --version\n";

@@ -2,15 +2,34 @@
 #include "tokenizer/tokenizer.h"
 
 #include "config.h"
+#include "tokenizer/bpe.h"
 #include "tokenizer/bytes.h"
 #include "tokenizer/sentencepiece.h"
 
+#include <stdio.h>
 #include <string.h>
 
+/* A tokenizer.json begins with a brace; a SentencePiece model never does. */
+static zt_status is_json(const char *path, bool *json) {
+  FILE *file = fopen(path, "rb");
+  int c = ' ';
+  if (!file)
+    return zt_fail_open(path);
+  while (c == ' ' || (c >= '\t' && c <= '\r'))
+    c = fgetc(file);
+  *json = c == '{';
+  fclose(file);
+  return ZT_OK;
+}
+
 zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer) {
+  bool json = false;
   *tokenizer = NULL;
   if (!strcmp(name, "bytes"))
     return zt_bytes_create(tokenizer);
+  ZT_TRY(is_json(name, &json));
+  if (json)
+    return zt_bpe_open(name, tokenizer);
 #ifdef ZT_HAVE_SENTENCEPIECE
   return zt_sentencepiece_open(name, tokenizer);
 #else

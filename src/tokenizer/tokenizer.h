@@ -42,16 +42,17 @@ struct zt_tokenizer {
   zt_vocabulary vocabulary;
 };
 
-/** \param[in] name  "bytes", or the path of a SentencePiece model (a file of
- *                   that name is "./bytes")
- *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA if it is no model, ZT_ERR_UNAVAILABLE if
- *          this build has no SentencePiece, ZT_ERR_MEMORY. */
+/** \param[in] name  "bytes", or the path of a tokenizer.json or a SentencePiece
+ *                   model (a file of that name is "./bytes")
+ *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA if it is none, ZT_ERR_UNAVAILABLE if
+ *          this build lacks the library for it, ZT_ERR_MEMORY. */
 zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer);
 /** Sets *tokenizer to NULL; NULL is allowed. */
 void zt_tokenizer_close(zt_tokenizer **tokenizer);
 
 /** Encode the next piece of a document.  Text is not checked: bytes that are
- *  not UTF-8 are ordinary for "bytes" and unknown to SentencePiece.
+ *  not UTF-8 are ordinary for "bytes" and unknown to SentencePiece; BPE
+ *  reads U+FFFD.
  *  \param[in] last  the document ends with this piece
  *  \return what the sink returned if it failed; after a failure only close. */
 zt_status zt_tokenizer_encode(zt_tokenizer *tokenizer, const char *text,
