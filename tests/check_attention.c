@@ -16,6 +16,8 @@ typedef struct shape {
   bool causal, bias;
   float rate;
   int padding; /* of the keys: 0 none, else some, also all keys of a sample */
+  int64_t window;   /* 0: none */
+  int64_t document; /* most queries of a document, 0: all are of one */
 } shape;
 
 /* A matrix with a gap between its rows. */
@@ -53,6 +55,7 @@ typedef struct problem {
   shape s;
   int64_t offsets;
   int32_t valid[MOST_SAMPLES];
+  int32_t *first; /* [samples, q_length] where the query's document begins */
   zt_dropout dropout;
   matrix m[MATRICES];
   float *bias, *dbias;
@@ -71,6 +74,11 @@ static problem make_problem(const shape *s) {
     p.valid[i] = (int32_t) (i == 0   ? 0
                             : i == 1 ? s->k_length
                                      : 1 + (i * 7) % s->k_length);
+  p.first = malloc((size_t) (s->samples * s->q_length) * sizeof *p.first);
+  for (int64_t r = 0; r < s->samples * s->q_length; r++) {
+    int64_t i = r % s->q_length, n = 1 + s->document + r / s->q_length % 2;
+    p.first[r] = (int32_t) (i - i % n);
+  }
   p.dropout = (zt_dropout){.rate = s->rate,
                            .key = 77,
                            .step = 3,
@@ -88,6 +96,7 @@ static problem make_problem(const shape *s) {
 static void free_problem(problem *p) {
   for (int i = 0; i < MATRICES; i++)
     free_matrix(&p->m[i]);
+  free(p->first);
   free(p->bias);
   free(p->dbias);
   free(p->wanted_dbias);
@@ -126,22 +135,34 @@ static double *wanted_of(const matrix *m, int64_t row, int64_t column) {
 
 static const double scale = 0.4;
 
-/* Probabilities of one query row over n keys. */
+/* The keys from .. n - 1 that a query sees, none if that is nothing. */
+static void range_of(const problem *p, int64_t sample, int64_t i, int64_t *from,
+                     int64_t *n) {
+  const shape *s = &p->s;
+  *from = s->document ? p->first[sample * s->q_length + i] : 0;
+  *n = s->padding ? p->valid[sample] : s->k_length;
+  if (s->causal && *n > i + 1)
+    *n = i + 1;
+  if (s->window && *from < i + 1 - s->window)
+    *from = i + 1 - s->window;
+}
+
+/* Probabilities of one query row over keys from .. n - 1. */
 static void probabilities(const problem *p, int64_t sample, int64_t h,
-                          int64_t i, int64_t n, double *prob) {
+                          int64_t i, int64_t from, int64_t n, double *prob) {
   int64_t d = p->s.head_dim, kv = h / (p->s.heads / p->s.kv_heads);
   const float *q = row_of(&p->m[Q], sample * p->s.q_length + i, h * d);
   double most = -INFINITY, sum = 0;
-  for (int64_t j = 0; j < n; j++) {
+  for (int64_t j = from; j < n; j++) {
     prob[j] = (double) (float) scale *
               dot(q, row_of(&p->m[K], sample * p->s.k_length + j, kv * d), d);
     if (p->s.bias)
       prob[j] += (double) p->bias[h * p->offsets + j - i + p->s.q_length - 1];
     most = fmax(most, prob[j]);
   }
-  for (int64_t j = 0; j < n; j++)
+  for (int64_t j = from; j < n; j++)
     sum += prob[j] = exp(prob[j] - most);
-  for (int64_t j = 0; j < n; j++)
+  for (int64_t j = from; j < n; j++)
     prob[j] /= sum;
 }
 
@@ -149,16 +170,13 @@ static void probabilities(const problem *p, int64_t sample, int64_t h,
 static void reference_row(const problem *p, int64_t sample, int64_t h,
                           int64_t i, double *prob, double *dprob) {
   const shape *s = &p->s;
-  int64_t d = s->head_dim, kv = h / (s->heads / s->kv_heads), n = s->k_length;
+  int64_t d = s->head_dim, kv = h / (s->heads / s->kv_heads), from, n;
   int64_t row = sample * s->q_length + i, keys = sample * s->k_length;
-  if (s->padding)
-    n = p->valid[sample];
-  if (s->causal && n > i + 1)
-    n = i + 1;
-  probabilities(p, sample, h, i, n, prob);
+  range_of(p, sample, i, &from, &n);
+  probabilities(p, sample, h, i, from, n, prob);
   const float *dy = row_of(&p->m[DY], row, h * d);
   double *y = wanted_of(&p->m[Y], row, h * d), all = 0;
-  for (int64_t j = 0; j < n; j++) {
+  for (int64_t j = from; j < n; j++) {
     const float *v = row_of(&p->m[V], keys + j, kv * d);
     double *dv = wanted_of(&p->m[DV], keys + j, kv * d);
     double factor = factor_of(p, sample, h, i, j);
@@ -171,7 +189,7 @@ static void reference_row(const problem *p, int64_t sample, int64_t h,
   }
   const float *q = row_of(&p->m[Q], row, h * d);
   double *dq = wanted_of(&p->m[DQ], row, h * d);
-  for (int64_t j = 0; j < n; j++) {
+  for (int64_t j = from; j < n; j++) {
     double ds = prob[j] * (dprob[j] - all);
     const float *k = row_of(&p->m[K], keys + j, kv * d);
     double *dk = wanted_of(&p->m[DK], keys + j, kv * d);
@@ -210,6 +228,8 @@ static void run(const problem *p, int threads) {
                     .k_length = s->k_length,
                     .scale = (float) scale,
                     .causal = s->causal,
+                    .window = s->window,
+                    .k_first = s->document ? p->first : NULL,
                     .k_valid = s->padding ? p->valid : NULL,
                     .bias = s->bias ? p->bias : NULL,
                     .dbias = s->bias ? p->dbias : NULL,
@@ -306,7 +326,9 @@ START_TEST(short_lengths) {
                  .causal = mix & 1,
                  .bias = mix & 2,
                  .rate = mix % 5 < 2 ? 0.3f : 0,
-                 .padding = mix % 7 < 4};
+                 .padding = mix % 7 < 4,
+                 .window = mix & 1 && mix % 3 ? 1 + mix % 30 : 0,
+                 .document = mix % 11 < 6 ? 1 + mix % 40 : 0};
       worst = fmax(worst, check(&s));
     }
   printf("short lengths: within %.1e relative L2\n", worst);
@@ -329,6 +351,9 @@ START_TEST(several_blocks) {
                .bias = mix & 2,
                .rate = mix == 3 ? 0.1f : 0,
                .padding = mix == 2};
+    check(&s);
+    s.document = mix > 1 ? 33 + mix : 0;
+    s.window = s.causal ? 90 : 0;
     check(&s);
   }
 }

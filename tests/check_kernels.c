@@ -73,6 +73,28 @@ static void run_embedding(const zt_cpu_kernels *k, const operation *o,
   k->embedding_backward(&call, 0, n);
 }
 
+/* One head; the second halves are those of the pairs and of the angles. */
+static void run_rope(const zt_cpu_kernels *k, const operation *o, int64_t n,
+                     float *const a[ARRAYS]) {
+  const int32_t position = 0;
+  zt_rope call = {.rows = 1, .heads = 1, .head_dim = 2 * n};
+  call.x = (zt_matrix){a[0], 2 * n, ZT_FP32};
+  call.position = &position;
+  call.table = a[1];
+  call.inverse = o->gated;
+  k->rope(&call, 0, 1);
+}
+
+static void run_row_bias(const zt_cpu_kernels *k, const operation *o, int64_t n,
+                         float *const a[ARRAYS]) {
+  zt_row_bias call = {.rows = 1, .n = n, .b = a[1], .y = a[2]};
+  call.x = o->gated ? a[0] : NULL;
+  k->row_bias_forward(&call, 0, 1);
+  call.dy = a[0];
+  call.db = a[3];
+  k->row_bias_backward(&call, 0, n);
+}
+
 static zt_activation activation_of(const operation *o, int64_t n,
                                    const float *x) {
   return (zt_activation){
@@ -100,6 +122,10 @@ static const operation operations[] = {
     {"fold_rows", run_fold, 0, false},
     {"drop", run_drop, 0, false},
     {"embedding_backward", run_embedding, 0, false},
+    {"rope", run_rope, 0, false},
+    {"rope, inverse", run_rope, 0, true},
+    {"row bias", run_row_bias, 0, false},
+    {"row bias, add", run_row_bias, 0, true},
     {"relu", run_forward, ZT_RELU, false},
     {"gated relu", run_forward, ZT_RELU, true},
     {"relu'", run_backward, ZT_RELU, false},

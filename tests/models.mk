@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Families, and how decoders are trained.
+if ZT_HAVE_CHECK
+check_PROGRAMS += tests/check_decoder
+TESTS += tests/check_decoder
+endif
+tests_check_decoder_SOURCES = tests/check_decoder.c $(TRAIN_UNIT)
+tests_check_decoder_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_decoder_LDADD = $(UNIT_LINK)
 TESTS += tests/run_families.sh
 EXTRA_DIST += tests/run_families.sh tests/crosscheck_families.py
 EXTRA_DIST += \
