@@ -20,3 +20,4 @@ include $(top_srcdir)/tests/core.mk
 include $(top_srcdir)/tests/models.mk
 include $(top_srcdir)/tests/tree.mk
 include $(top_srcdir)/tests/cuda.mk
+include $(top_srcdir)/tests/watch.mk

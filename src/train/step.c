@@ -212,8 +212,9 @@ static zt_status begin_micro_batch(zt_step *step, bool real, int64_t number,
 /* For the report of a hang; planning has no part in that. */
 static void place(const zt_step *step, bool real, int64_t number, int64_t round,
                   int stage) {
+  int64_t micro = micro_batch_of(step, round);
   if (real)
-    zt_beat_place(number, micro_batch_of(step, round),
+    zt_beat_place(number, micro < step->micro_batches ? micro : -1,
                   step->zero3->model->stages[stage].unit);
 }
 
