@@ -81,6 +81,18 @@ static void soften_abort(void) {
   sigaction(SIGABRT, &action, NULL);
 }
 
+/* MPICH takes SIGUSR1 for news of a dead rank, and asks the launcher; where
+ * there is none that hangs.  What was set before stays. */
+static bool start_mpi(int *argc, char ***argv) {
+  struct sigaction before;
+  int provided;
+  sigaction(SIGUSR1, NULL, &before);
+  bool started = MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) ==
+                 MPI_SUCCESS;
+  sigaction(SIGUSR1, &before, NULL);
+  return started;
+}
+
 zt_status zt_program_start(zt_program *program, int argc, char **argv) {
   zt_log_start(program->name, 0, 1);
   /* UCX reads it when it is loaded: in time if the next line starts anew. */
@@ -90,9 +102,7 @@ zt_status zt_program_start(zt_program *program, int argc, char **argv) {
    * rank; closing is collective, and ranks that die do not take part. */
   H5dont_atexit();
   soften_abort();
-  int provided;
-  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided) !=
-      MPI_SUCCESS)
+  if (!start_mpi(&argc, &argv))
     return zt_fail(ZT_ERR_UNAVAILABLE, "MPI does not start");
   zt_status status = zt_comm_mpi_create(MPI_COMM_WORLD, &program->comm);
   if (status != ZT_OK)
