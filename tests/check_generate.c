@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SAMPLES = 2, SOURCE = 24, NEW = 16, MOST = 11 };
+enum { SAMPLES = 2, SOURCE = 24, NEW = 16, MOST = 11, PROMPT = 8 };
 
 /* Weights of tests/golden, and what the reference makes of them. */
 typedef struct reference {
@@ -26,7 +26,11 @@ typedef struct reference {
 static const reference references[] = {
     {"t5v10tiny", "model.safetensors", "greedy_step0"},
     {"t5v11tiny", "model.safetensors", "greedy_step0"},
-    {"t5v11tiny", "after10.safetensors", "greedy_after10"}}; /* these end */
+    {"t5v11tiny", "after10.safetensors", "greedy_after10"}, /* these end */
+    {"gpt2tiny", "model.safetensors", "greedy_step0"},
+    {"gpt2tiny", "after10.safetensors", "greedy_after10"},
+    {"llamatiny", "model.safetensors", "greedy_step0"},
+    {"llamatiny", "after10.safetensors", "greedy_after10"}};
 
 typedef struct fixture {
   reference r;
@@ -83,17 +87,20 @@ static void add_prompt(prompts *p, const int32_t *ids, int64_t n) {
   p->list.ids = p->ids;
 }
 
-/* The reference's two prompts, by turns. */
+/* The reference's two prompts, by turns: without an encoder, what the first
+ * step's samples begin with. */
 static void add_golden(prompts *p, const char *name, int count) {
+  enum { STEPS = 10 };
+  int64_t total;
   golden_file io = golden_open(name, "io");
-  const int32_t *ids = golden_tensor(&io, "input_ids", NULL);
+  const int32_t *ids = golden_tensor(&io, "input_ids", &total);
   const int32_t *mask = golden_tensor(&io, "attention_mask", NULL);
+  int64_t length = total / STEPS / SAMPLES;
   for (int i = 0; i < count; i++) {
-    int sample = i % SAMPLES;
-    int64_t n = 0;
-    while (n < SOURCE && mask[sample * SOURCE + n])
+    int64_t sample = i % SAMPLES, n = mask ? 0 : PROMPT;
+    while (mask && n < length && mask[sample * length + n])
       n++;
-    add_prompt(p, ids + sample * SOURCE, n);
+    add_prompt(p, ids + sample * length, n);
   }
   golden_close(&io);
 }
@@ -109,21 +116,23 @@ static zt_sequences generate(const fixture *f, const prompts *p, int64_t batch,
   return results;
 }
 
-/* The reference begins with the start id and pads after the end. */
+/* The reference begins with the start id or the prompt, and pads after the
+ * end. */
 static void compare(const fixture *f, const zt_sequences *results,
                     int64_t most) {
   json_t *golden;
   ck_zt_ok(
       zt_json_read(golden_path(f->r.name, "golden.json"), 1 << 24, &golden));
   json_t *wanted = json_object_get(golden, f->r.tokens);
+  int64_t skip = f->model->family->encoder ? 1 : PROMPT;
   for (int64_t i = 0; i < results->count; i++) {
     json_t *row = json_array_get(wanted, (size_t) (i % SAMPLES));
     int64_t at = results->start[i], n = results->start[i + 1] - at;
     ck_assert_int_ge(n, 1);
     ck_assert(n == most || results->ids[at + n - 1] == f->model->shape.eos_id);
     for (int64_t t = 0; t < n; t++)
-      ck_assert_int_eq(results->ids[at + t],
-                       json_integer_value(json_array_get(row, (size_t) t + 1)));
+      ck_assert_int_eq(results->ids[at + t], json_integer_value(json_array_get(
+                                                 row, (size_t) (t + skip))));
   }
   json_decref(golden);
 }
@@ -151,7 +160,7 @@ END_TEST
 
 /* What stands beside a prompt in its batch does not change what it gives. */
 START_TEST(prompts_do_not_see_each_other) {
-  fixture f = open_fixture(&references[1]);
+  fixture f = open_fixture(&references[1 + 2 * _i]); /* a T5, GPT-2, Llama */
   prompts all = {0};
   for (int i = 0; i < MOST; i++) {
     int32_t ids[SOURCE];
@@ -172,6 +181,27 @@ START_TEST(prompts_do_not_see_each_other) {
     zt_sequences_free(&by_itself);
   }
   zt_sequences_free(&together);
+  close_fixture(&f);
+}
+END_TEST
+
+/* A learned table of positions has an end. */
+START_TEST(too_many_positions) {
+  fixture f = open_fixture(&references[3]);
+  const int64_t positions = f.model->shape.positions;
+  prompts p = {0};
+  zt_sequences results;
+  add_golden(&p, f.r.name, 1);
+  zt_generate_spec spec = {.batch = 1, .prefetch = 1};
+  spec.max_new_tokens = positions - PROMPT + 1; /* the last is not read again */
+  ck_zt_ok(
+      zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results));
+  zt_sequences_free(&results);
+  spec.max_new_tokens++;
+  ck_zt_fails(
+      zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results),
+      ZT_ERR_DATA);
+  ck_assert_ptr_nonnull(strstr(zt_last_error(), "--max-new-tokens"));
   close_fixture(&f);
 }
 END_TEST
@@ -222,7 +252,8 @@ static Suite *make_suite(void) {
   tcase_add_unchecked_fixture(all, begin, end);
   tcase_add_loop_test(all, greedy_tokens_are_the_references, 0,
                       sizeof references / sizeof *references);
-  tcase_add_test(all, prompts_do_not_see_each_other);
+  tcase_add_loop_test(all, prompts_do_not_see_each_other, 0, 3);
+  tcase_add_test(all, too_many_positions);
   tcase_add_test(all, no_prompt_at_all);
   tcase_add_test(all, wrong_prompts_are_refused);
   suite_add_tcase(suite, all);
