@@ -7,8 +7,9 @@ endif
 tests_check_decoder_SOURCES = tests/check_decoder.c $(TRAIN_UNIT)
 tests_check_decoder_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_decoder_LDADD = $(UNIT_LINK)
-TESTS += tests/run_families.sh
-EXTRA_DIST += tests/run_families.sh tests/crosscheck_families.py
+TESTS += tests/run_decoders.sh tests/run_families.sh
+EXTRA_DIST += tests/run_decoders.sh tests/run_families.sh \
+  tests/crosscheck_families.py
 EXTRA_DIST += \
   tests/golden/gpt2tiny/after10.safetensors \
   tests/golden/gpt2tiny/config.json \
