@@ -11,9 +11,10 @@ TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
 endif
-TESTS += tests/run_bits.sh tests/run_faults.sh tests/run_wrong_input.sh
+TESTS += tests/run_bits.sh tests/run_faults.sh tests/run_wrong_input.sh \
+  tests/run_resume.sh
 EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_faults.sh \
-  tests/run_wrong_input.sh
+  tests/run_wrong_input.sh tests/run_resume.sh
 EXTRA_DIST += tests/kernel_sets.h tests/mpi_unit.h tests/numbers.h \
   tests/golden/t5v10tiny/after10.safetensors \
   tests/golden/t5v10tiny/golden.json \

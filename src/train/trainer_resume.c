@@ -136,6 +136,7 @@ zt_status zt_trainer_load(zt_trainer *t) {
     zt_source_close(&t->source);
     ZT_TRY(open_next(t, t->candidate + 1));
     restart = zt_restart_of(t->source);
+    zt_info("resuming from %s instead", restart->path);
   }
 }
 
