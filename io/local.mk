@@ -20,6 +20,7 @@ libztio_a_SOURCES = \
   io/restart_inside.h \
   io/restart_layout.c io/restart_layout.h \
   io/restart_open.c \
+  io/restart_params.c \
   io/restart_read.c \
   io/restart_save.c \
   io/restart_skeleton.c io/restart_skeleton.h \

@@ -27,6 +27,10 @@ typedef struct zt_restart_inside {
 
 void zt_restart_inside_init(zt_restart *r);
 
+/** Check the parameters and aliases of a manifest whose units are known: names,
+ *  shapes, places.  Local.  \return ZT_ERR_DATA, ZT_ERR_MEMORY. */
+zt_status zt_restart_check_manifest(const zt_restart *r);
+
 /** Cells of one state of a part into the buffer, each verified.
  *  Local.
  *  \param[in] n     at most ZT_READ_CELLS, all of one unit

@@ -118,7 +118,8 @@ static zt_status read_manifest(zt_restart *r, int n_sealed) {
     return zt_fail(ZT_ERR_DATA, "%s/%s: bad digest", r->path, ZT_MANIFEST);
   r->ranks = (int) ranks;
   ZT_TRY(read_units(r));
-  return read_parts(r, n_sealed);
+  ZT_TRY(read_parts(r, n_sealed));
+  return zt_restart_check_manifest(r);
 }
 
 /* ---- Verification ---- */

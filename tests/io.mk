@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 if ZT_HAVE_CHECK
-check_PROGRAMS += tests/check_digest tests/check_output tests/check_safetensors \
-  tests/check_checkpoint.mpi tests/long_sparse
-TESTS += tests/check_digest tests/check_output tests/check_safetensors \
-  tests/check_checkpoint.mpi
+check_PROGRAMS += tests/check_digest tests/check_manifest tests/check_output \
+  tests/check_safetensors tests/check_checkpoint.mpi tests/long_sparse
+TESTS += tests/check_digest tests/check_manifest tests/check_output \
+  tests/check_safetensors tests/check_checkpoint.mpi
 endif
 TESTS += tests/run_convert.sh tests/run_wrong_convert.sh \
   tests/run_formats.sh tests/run_read_restart.sh tests/run_transformers.sh
@@ -24,6 +24,8 @@ EXTRA_DIST += tests/run_convert.sh tests/run_wrong_convert.sh \
   tests/golden/t5v11tiny/model.safetensors
 tests_check_digest_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_digest_LDADD = $(UNIT_LINK)
+tests_check_manifest_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_manifest_LDADD = $(UNIT_LINK)
 tests_check_output_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_output_LDADD = $(UNIT_LINK)
 tests_check_safetensors_CPPFLAGS = $(UNIT_CPPFLAGS)
