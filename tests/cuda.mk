@@ -4,21 +4,37 @@
 # compiled twice by the host compiler: `checked` is instrumented, every access
 # is looked at; `fast` is not.  See tests/cudaemu/emu.h.
 #
-# A program of C files is linked with $(CUDAEMU_CHECKED) or $(CUDAEMU_FAST)
-# before $(ZT_EXTERNAL), and compiled with $(CUDAEMU_CPPFLAGS).
+# A program has tests/cudaemu/emu_libraries.c among its sources, and is linked
+# with $(CUDAEMU_CHECKED) or $(CUDAEMU_FAST) before $(ZT_EXTERNAL) and with
+# $(CUDAEMU_LIBS) after it.
 CUDAEMU_CPPFLAGS = $(CUDAEMU_CFLAGS) -I$(top_srcdir)/tests/cudaemu
 CUDAEMU_CHECKED = libztkernels_checked.a libcudaemu.a
 CUDAEMU_FAST = libztkernels_fast.a libcudaemu.a
 CUDAEMU_LIBS = -lstdc++
 
-# Kernel files; all of cuda/*.cu.
-CUDAEMU_KERNELS =
+CUDAEMU_KERNELS = $(CUDA_KERNELS)
 CUDAEMU_USES = \
   tests/cudaemu/emu.h \
   tests/cudaemu/emu_device.h \
   tests/cudaemu/emu_mma.h
+CUDAEMU_SOURCES = $(CUDAEMU_USES) \
+  tests/cudaemu/emu_collective.cpp \
+  tests/cudaemu/emu_core.h \
+  tests/cudaemu/emu_cublaslt.cpp \
+  tests/cudaemu/emu_fiber.cpp \
+  tests/cudaemu/emu_gemm.cpp tests/cudaemu/emu_gemm.h \
+  tests/cudaemu/emu_link.cpp tests/cudaemu/emu_link.h \
+  tests/cudaemu/emu_memory.cpp \
+  tests/cudaemu/emu_mpi.c \
+  tests/cudaemu/emu_nccl.cpp tests/cudaemu/emu_nccl.h \
+  tests/cudaemu/emu_report.cpp \
+  tests/cudaemu/emu_runtime.cpp \
+  tests/cudaemu/emu_shadow.cpp \
+  tests/cudaemu/emu_stream.cpp \
+  tests/cudaemu/emu_tile.cpp
+EXTRA_DIST += $(CUDAEMU_SOURCES) tests/cudaemu/emu_libraries.c
 
-SUFFIXES = .cu .checked .fast
+SUFFIXES += .checked .fast
 CUDAEMU_COMPILE = $(CXX) -std=gnu++17 -Wall -Wextra -Wno-unknown-pragmas \
   -ffp-contract=off $(DEFS) $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) $(CPPFLAGS) \
   $(CXXFLAGS) -x c++ -c
@@ -28,3 +44,48 @@ CUDAEMU_COMPILE = $(CXX) -std=gnu++17 -Wall -Wextra -Wno-unknown-pragmas \
 .cu.fast:
 	$(AM_V_at)$(MKDIR_P) $(@D)
 	$(AM_V_CXX)$(CUDAEMU_COMPILE) -o $@ $<
+
+if ZT_HAVE_CUDAEMU
+check_LIBRARIES += libcudaemu.a
+libcudaemu_a_SOURCES = $(CUDAEMU_SOURCES)
+libcudaemu_a_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+libcudaemu_a_CXXFLAGS = -std=gnu++17 -Wall -Wextra -Wshadow -O2
+
+check_LIBRARIES += libztkernels_checked.a libztkernels_fast.a
+libztkernels_checked_a_SOURCES =
+libztkernels_checked_a_LIBADD = $(CUDAEMU_KERNELS:.cu=.checked)
+libztkernels_fast_a_SOURCES =
+libztkernels_fast_a_LIBADD = $(CUDAEMU_KERNELS:.cu=.fast)
+$(CUDAEMU_KERNELS:.cu=.checked) $(CUDAEMU_KERNELS:.cu=.fast): \
+  $(CUDAEMU_USES) $(CUDA_INCLUDES)
+endif
+CLEANFILES += $(CUDAEMU_KERNELS:.cu=.checked) $(CUDAEMU_KERNELS:.cu=.fast)
+
+# What each layer below the program needs comes after it; the double before the
+# libraries that it stands in for.
+CUDAEMU_LINK = libztprog.a libztcuda.a $(CUDAEMU_CHECKED) $(ZT_LAYERS) \
+  libcudaemu.a $(CHECK_LIBS) $(ZT_EXTERNAL) $(CUDAEMU_LIBS)
+CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
+EXTRA_DIST += tests/check_cuda_attention.c tests/check_cuda_kernels.c \
+  tests/cuda_unit.c tests/cuda_unit.h
+if ZT_HAVE_CUDAEMU
+if ZT_HAVE_CHECK
+check_PROGRAMS += tests/check_cuda_attention tests/check_cuda_kernels
+TESTS += tests/check_cuda_attention tests/check_cuda_kernels
+tests_check_cuda_attention_SOURCES = tests/check_cuda_attention.c $(CUDA_UNIT)
+tests_check_cuda_attention_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+tests_check_cuda_attention_LDADD = $(CUDAEMU_LINK)
+tests_check_cuda_kernels_SOURCES = tests/check_cuda_kernels.c $(CUDA_UNIT)
+tests_check_cuda_kernels_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+tests_check_cuda_kernels_LDADD = $(CUDAEMU_LINK)
+endif
+
+# The real program on the double.
+check_PROGRAMS += tests/ztrain-emu
+tests_ztrain_emu_SOURCES = src/prog/ztrain.c src/prog/backends.c \
+  tests/cudaemu/emu_libraries.c
+tests_ztrain_emu_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) \
+  -DZT_HAVE_CUDA=1 -DZT_HAVE_NCCL=1
+tests_ztrain_emu_LDADD = $(CUDAEMU_LINK)
+src/prog/tests_ztrain_emu-ztrain.$(OBJEXT): config/build_id.h
+endif

@@ -8,7 +8,7 @@ AC_DEFUN([ZT_CUDAEMU], [
   AC_REQUIRE([AC_PROG_CXX])
   zt_have_cudaemu=no CUDAEMU_CFLAGS=
   AC_MSG_CHECKING([for the CUDA headers, to test without a device])
-  AS_CASE([$with_cuda], [yes|no|''], [zt_dirs=], [zt_dirs=$with_cuda])
+  AS_CASE([$with_cuda], [auto|yes|no|''], [zt_dirs=], [zt_dirs=$with_cuda])
   zt_nvcc=`command -v nvcc`
   AS_IF([test -n "$zt_nvcc"], [
     zt_nvcc=`readlink -f "$zt_nvcc"`

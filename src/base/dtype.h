@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum zt_dtype { ZT_FP32, ZT_BF16, ZT_FP16 } zt_dtype;
 
 /** Bytes of one element. */
@@ -25,5 +29,9 @@ void zt_to_fp32(zt_dtype dtype, const void *from, float *to, size_t n);
 /** Round n fp32 elements to nearest, ties to even.  NaN stays NaN, too large
  *  becomes infinite. */
 void zt_from_fp32(zt_dtype dtype, const float *from, void *to, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -52,8 +52,9 @@ static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
                            const zt_model *model, int ranks, zt_plan *plan) {
   zt_device *dev = NULL;
   zt_step_options options = zt_step_options_of(settings, model);
-  ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
-                        comm, &dev));
+  ZT_TRY(zt_agree(comm, zt_plan_check_task(settings, model)));
+  ZT_TRY(zt_open_device_to_plan(settings->runtime.device,
+                                settings->runtime.threads, comm, &dev));
   zt_status status = zt_plan_make(model, &options, dev, ranks, plan);
   zt_device_destroy(&dev);
   return zt_agree(comm, status);
@@ -78,6 +79,7 @@ zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
 static zt_status check_data(const zt_settings *s, const zt_model *model) {
   zt_tokens *tokens = NULL;
   zt_batch *batch = NULL;
+  ZT_TRY(zt_plan_check_task(s, model));
   ZT_TRY(zt_tokens_open(s->data.train, &tokens));
   zt_batch_spec spec = zt_batch_spec_of(s, model);
   zt_status status = zt_batch_create(&spec, tokens, &batch);
@@ -91,13 +93,13 @@ static zt_status check_data(const zt_settings *s, const zt_model *model) {
 zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {
   zt_model *model = NULL;
   zt_plan plan;
-  int first, count;
+  int count;
   zt_comm *comm = program->comm;
   ZT_TRY(open_model(comm, settings, &model));
   zt_status status = zt_agree(comm, check_data(settings, model));
   if (status == ZT_OK)
     status = make_plan(comm, settings, model, comm->size, &plan);
-  zt_comm_node_range(comm, comm->rank, &first, &count);
+  zt_comm_local_rank(comm, &count);
   if (status == ZT_OK)
     status = zt_agree(comm, zt_plan_check_memory(&plan, count));
   zt_model_destroy(&model);

@@ -8,6 +8,7 @@
 #include "comm/comm_mpi.h"
 #include "config.h"
 #include "device/device_cpu.h"
+#include "prog/backends.h"
 
 #include <hdf5.h>
 #include <jansson.h>
@@ -45,9 +46,11 @@ void zt_program_libraries(char text[256]) {
 }
 
 static void print_version(const char *name) {
+  char backends[64];
   char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
   unsigned major = 0, minor = 0, release = 0;
   name_mpi(mpi);
+  zt_backends_text(backends);
   H5get_libversion(&major, &minor, &release);
   char kernels[96];
   zt_device_cpu_kernels(kernels);
@@ -62,7 +65,7 @@ static void print_version(const char *name) {
          LIBCONFIG_VER_REVISION);
   printf("jansson:   %s, xxhash: %u\n", JANSSON_VERSION, XXH_versionNumber());
   printf("kernels:   %s\n", kernels);
-  printf("CUDA:      no, NCCL: no\n");
+  printf("devices:   %s\n", backends);
   printf("licence:   BSD-3-Clause\n");
 }
 

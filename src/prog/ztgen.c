@@ -8,6 +8,7 @@
 #include "prog/open_source.h"
 #include "prog/program.h"
 #include "prog/prompts.h"
+#include "train/watch.h"
 #include "train/weights.h"
 
 #include <errno.h>
@@ -183,13 +184,18 @@ static zt_status generate(zt_comm *comm, const options *o, zt_source *source,
                           const zt_model *model, zt_tokenizer *tokenizer) {
   zt_sequences prompts = {0}, results = {0};
   zt_device *dev = NULL;
+  zt_comm *between = NULL;
   zt_status status = ZT_OK;
   if (comm->rank == 0)
     status = zt_read_prompts(&o->prompts, tokenizer, model, &prompts);
   ZT_TRY(zt_agree(comm, status));
+  /* From here on nothing waits for a terminal. */
+  zt_watch_signals();
   status = zt_share_prompts(comm, &prompts);
   if (status == ZT_OK)
     status = zt_open_device(ZT_DEVICE_AUTO, 0, comm, &dev);
+  if (status == ZT_OK)
+    status = zt_open_comm(ZT_COMM_AUTO, 0, comm, dev, &between);
   /* The batch shapes the products, so it is a function of the prompts alone:
    * ranks must not change a bit. */
   zt_generate_spec spec = {.batch = prompts.count < o->batch ? prompts.count
@@ -197,10 +203,12 @@ static zt_status generate(zt_comm *comm, const options *o, zt_source *source,
                            .max_new_tokens = o->max_new_tokens,
                            .prefetch = 1};
   if (status == ZT_OK && prompts.count > 0)
-    status = zt_generate(model, dev, comm, source, &prompts, &spec, &results);
+    status =
+        zt_generate(model, dev, between, source, &prompts, &spec, &results);
   if (status == ZT_OK)
     status = zt_agree(
         comm, comm->rank == 0 ? write_results(o, tokenizer, &results) : ZT_OK);
+  zt_close_comm(comm, &between);
   zt_device_destroy(&dev);
   zt_sequences_free(&prompts);
   zt_sequences_free(&results);

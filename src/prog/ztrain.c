@@ -162,22 +162,25 @@ static zt_status train(zt_program *program, const options *o,
                        const zt_settings *settings, const char *command) {
   zt_device *dev = NULL;
   char libraries[256];
-  zt_comm *comm = program->comm;
-  ZT_TRY(zt_agree(comm, zt_check_launcher(comm->size)));
-  ZT_TRY(zt_agree(comm, zt_check_comm(settings->runtime.comm)));
+  zt_comm *host = program->comm, *comm = NULL;
+  ZT_TRY(zt_agree(host, zt_check_launcher(host->size)));
   ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
-                        comm, &dev));
+                        host, &dev));
+  zt_status status = zt_open_comm(
+      settings->runtime.comm, settings->run.watchdog_seconds, host, dev, &comm);
   zt_program_libraries(libraries);
-  zt_status status =
-      zt_train(&(zt_train_request){.settings = settings,
-                                   .restart = o->restart,
-                                   .max_hours = o->max_hours,
-                                   .allow = o->allow,
-                                   .n_allow = o->n_allow,
-                                   .build = PACKAGE_STRING ", " ZT_BUILD_ID,
-                                   .libraries = libraries,
-                                   .resume_command = command},
-               dev, comm);
+  if (status == ZT_OK)
+    status =
+        zt_train(&(zt_train_request){.settings = settings,
+                                     .restart = o->restart,
+                                     .max_hours = o->max_hours,
+                                     .allow = o->allow,
+                                     .n_allow = o->n_allow,
+                                     .build = PACKAGE_STRING ", " ZT_BUILD_ID,
+                                     .libraries = libraries,
+                                     .resume_command = command},
+                 dev, comm);
+  zt_close_comm(host, &comm);
   zt_device_destroy(&dev);
   return status;
 }

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cuda/comm_nccl.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "comm/agree.h"
+#include "cuda/cuda_inside.h"
+#include "cuda/nccl_library.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+typedef struct nccl_comm {
+  zt_comm base; /* node_of is the host's */
+  zt_device *dev;
+  const zt_nccl *nccl;
+  ncclComm_t handle;
+  int64_t limit;       /* ns, 0: none */
+  cudaStream_t stream; /* of all communication, in order */
+  cudaEvent_t computed, reduced, gathered[ZT_COMM_SLOTS];
+} nccl_comm;
+
+/* ---- Errors and waiting ---- */
+
+static zt_status fail_nccl(const nccl_comm *c, ncclResult_t result,
+                           const char *what) {
+  if (result == ncclRemoteError)
+    return zt_fail(ZT_ERR_UNAVAILABLE,
+                   "NCCL: another rank is gone or out of reach (in %s)", what);
+  return zt_fail(ZT_ERR_UNAVAILABLE,
+                 "NCCL failed in %s: %.80s; "
+                 "NCCL_DEBUG=WARN tells more",
+                 what, c->nccl->ncclGetErrorString(result));
+}
+
+static zt_status check_clock(const nccl_comm *c, int64_t waited,
+                             const char *what) {
+  if (c->limit == 0 || waited < c->limit)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_HANG,
+                 "no answer from the other ranks for %.0f s (in %s)",
+                 1e-9 * (double) waited, what);
+}
+
+/* A call on a communicator that does not block may still be in progress, during
+ * which nothing else may be called. */
+static zt_status settle(const nccl_comm *c, ncclResult_t result,
+                        const char *what) {
+  const struct timespec nap = {.tv_nsec = 20000};
+  int64_t began = zt_clock_ns();
+  while (result == ncclInProgress) {
+    ncclResult_t asked = c->nccl->ncclCommGetAsyncError(c->handle, &result);
+    if (asked != ncclSuccess)
+      return fail_nccl(c, asked, what);
+    ZT_TRY(check_clock(c, zt_clock_ns() - began, what));
+    if (result == ncclInProgress)
+      nanosleep(&nap, NULL);
+  }
+  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result, what);
+}
+
+/* While the host waits for the device: whether what it waits for can come. */
+static zt_status watch(void *context, int64_t waited) {
+  const nccl_comm *c = context;
+  ncclResult_t state = ncclSuccess;
+  ncclResult_t asked = c->nccl->ncclCommGetAsyncError(c->handle, &state);
+  if (asked != ncclSuccess)
+    state = asked;
+  if (state != ncclSuccess && state != ncclInProgress)
+    return fail_nccl(c, state, "a collective");
+  return check_clock(c, waited, "a collective");
+}
+
+/* The second stream goes on when the first has done what is queued there. */
+static zt_status follow(cudaStream_t first, cudaEvent_t event,
+                        cudaStream_t second) {
+  ZT_TRY(zt_cuda_check(cudaEventRecord(event, first), "event"));
+  return zt_cuda_check(cudaStreamWaitEvent(second, event, 0), "event");
+}
+
+/* ---- Collectives ---- */
+
+static zt_status nccl_gather_start(zt_comm *comm, int slot, const void *slice,
+                                   void *full, size_t bytes) {
+  nccl_comm *c = (nccl_comm *) comm;
+  cudaStream_t compute = zt_device_cuda_stream(c->dev);
+  /* What is sent may just be computed; what is written over may be in use. */
+  ZT_TRY(follow(compute, c->computed, c->stream));
+  ZT_TRY(settle(c,
+                c->nccl->ncclAllGather(slice, full, bytes, ncclUint8, c->handle,
+                                       c->stream),
+                "all-gather"));
+  return zt_cuda_check(cudaEventRecord(c->gathered[slot], c->stream), "event");
+}
+
+static zt_status nccl_gather_wait(zt_comm *comm, int slot) {
+  nccl_comm *c = (nccl_comm *) comm;
+  return zt_cuda_check(
+      cudaStreamWaitEvent(zt_device_cuda_stream(c->dev), c->gathered[slot], 0),
+      "event");
+}
+
+/* Elements at .. at + n - 1 of every slice, straight to their owners. */
+static zt_status exchange(const nccl_comm *c, const zt_fold *call, int64_t at,
+                          int64_t n, int64_t room) {
+  const zt_nccl *nccl = c->nccl;
+  int rank = c->base.rank, size = c->base.size;
+  ncclResult_t result = nccl->ncclGroupStart();
+  for (int r = 0; r < call->contributors && result == ncclSuccess; r++)
+    if (r != rank)
+      result = nccl->ncclRecv(call->staging + r * room, (size_t) n, ncclFloat32,
+                              r, c->handle, c->stream);
+  for (int i = 1; call->gradient && i < size && result == ncclSuccess; i++) {
+    int owner = (rank + i) % size;
+    result =
+        nccl->ncclSend(call->gradient + owner * call->slice + at, (size_t) n,
+                       ncclFloat32, owner, c->handle, c->stream);
+  }
+  ncclResult_t end = nccl->ncclGroupEnd();
+  return settle(c, result == ncclSuccess ? end : result, "reduction");
+}
+
+/* Carrier `flat`, as over MPI.  The additions run on the device's stream, so
+ * the next exchange waits for them. */
+static zt_status nccl_fold(zt_comm *comm, const zt_fold *call) {
+  nccl_comm *c = (nccl_comm *) comm;
+  cudaStream_t compute = zt_device_cuda_stream(c->dev);
+  if (comm->size == 1)
+    return call->add(call->context, 0, call->gradient, call->slice);
+  int64_t room = (int64_t) (zt_comm_fold_staging(comm) / sizeof(float)) /
+                 call->contributors;
+  for (int64_t at = 0; at < call->slice; at += room) {
+    int64_t n = call->slice - at < room ? call->slice - at : room;
+    ZT_TRY(follow(compute, c->computed, c->stream));
+    ZT_TRY(exchange(c, call, at, n, room));
+    ZT_TRY(follow(c->stream, c->reduced, compute));
+    for (int r = 0; r < call->contributors; r++) {
+      const float *piece = r == comm->rank
+                               ? call->gradient + r * call->slice + at
+                               : call->staging + r * room;
+      ZT_TRY(call->add(call->context, at, piece, n));
+    }
+  }
+  return ZT_OK;
+}
+
+/* ---- The end ---- */
+
+static void nccl_abort(zt_comm *comm, int exit_code) {
+  nccl_comm *c = (nccl_comm *) comm;
+  if (c->handle)
+    c->nccl->ncclCommAbort(c->handle);
+  comm->host->ops->abort(comm->host, exit_code);
+}
+
+static void nccl_destroy(zt_comm *comm) {
+  nccl_comm *c = (nccl_comm *) comm;
+  zt_device_cuda_watch(c->dev, NULL, NULL);
+  if (c->handle) {
+    zt_status status =
+        settle(c, c->nccl->ncclCommFinalize(c->handle), "the end");
+    if (status == ZT_OK)
+      c->nccl->ncclCommDestroy(c->handle);
+    else
+      c->nccl->ncclCommAbort(c->handle);
+  }
+  for (int i = 0; i < ZT_COMM_SLOTS; i++)
+    if (c->gathered[i])
+      cudaEventDestroy(c->gathered[i]);
+  if (c->computed)
+    cudaEventDestroy(c->computed);
+  if (c->reduced)
+    cudaEventDestroy(c->reduced);
+  if (c->stream)
+    cudaStreamDestroy(c->stream);
+  free(c);
+}
+
+static const zt_comm_ops nccl_ops = {
+    .name = "nccl",
+    .all_gather_start = nccl_gather_start,
+    .all_gather_wait = nccl_gather_wait,
+    .fold = nccl_fold,
+    .abort = nccl_abort,
+    .destroy = nccl_destroy,
+};
+
+/* ---- Creation ---- */
+
+static zt_status make_stream(nccl_comm *c) {
+  cudaEvent_t *events[2 + ZT_COMM_SLOTS] = {&c->computed, &c->reduced};
+  for (int i = 0; i < ZT_COMM_SLOTS; i++)
+    events[2 + i] = &c->gathered[i];
+  for (int i = 0; i < 2 + ZT_COMM_SLOTS; i++)
+    ZT_TRY(zt_cuda_check(
+        cudaEventCreateWithFlags(events[i], cudaEventDisableTiming), "event"));
+  return zt_cuda_check(
+      cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "stream");
+}
+
+/* The rank that makes the identifier serves the others' start, so it must be
+ * one that stays. */
+static zt_status prepare(nccl_comm *c, ncclUniqueId *id) {
+  ZT_TRY(zt_nccl_load(&c->nccl));
+  ZT_TRY(make_stream(c));
+  if (c->base.rank != 0)
+    return ZT_OK;
+  ncclResult_t result = c->nccl->ncclGetUniqueId(id);
+  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result, "its start");
+}
+
+static zt_status start(nccl_comm *c, const ncclUniqueId *id) {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0; /* else it could not be aborted */
+  ncclResult_t result = c->nccl->ncclCommInitRankConfig(
+      &c->handle, c->base.size, *id, c->base.rank, &config);
+  return settle(c, result, "its start");
+}
+
+const char *zt_comm_nccl_version(void) {
+  return ZT_TEXT(NCCL_MAJOR) "." ZT_TEXT(NCCL_MINOR) "." ZT_TEXT(NCCL_PATCH);
+}
+
+zt_status zt_comm_nccl_create(zt_comm *host, zt_device *dev, double limit,
+                              zt_comm **comm) {
+  ncclUniqueId id;
+  nccl_comm *c = zt_calloc(1, sizeof *c);
+  zt_status status = ZT_ERR_MEMORY;
+  if (c) {
+    c->base = (zt_comm){.ops = &nccl_ops,
+                        .rank = host->rank,
+                        .size = host->size,
+                        .node_of = host->node_of,
+                        .host = host};
+    c->dev = dev;
+    c->limit = (int64_t) (1e9 * limit);
+    status = prepare(c, &id);
+  }
+  status = zt_agree(host, status);
+  if (status == ZT_OK)
+    status = zt_comm_broadcast(host, &id, sizeof id, 0);
+  if (status == ZT_OK)
+    status = zt_agree(host, start(c, &id));
+  if (status == ZT_OK) {
+    zt_device_cuda_watch(dev, watch, c);
+    *comm = &c->base;
+  } else if (c) {
+    if (c->handle)
+      c->nccl->ncclCommAbort(c->handle);
+    c->handle = NULL;
+    nccl_destroy(&c->base);
+  }
+  return status;
+}

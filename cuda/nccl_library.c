@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cuda/nccl_library.h"
+
+#include "config.h"
+#include "cuda/cuda_libraries.h"
+
+#define FIND(function)                                                         \
+  ZT_TRY(zt_library_find(library, name, #function, &loaded.function));
+
+zt_status zt_nccl_load(const zt_nccl **nccl) {
+  static const char name[] = "libnccl.so." ZT_TEXT(NCCL_MAJOR);
+  static zt_nccl loaded;
+  static void *library;
+  if (!library) {
+    ZT_TRY(zt_library_open(name, ZT_NCCL_LIBDIR, &library));
+    ZT_NCCL_FUNCTIONS(FIND)
+  }
+  *nccl = &loaded;
+  return ZT_OK;
+}
