@@ -7,21 +7,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static int open_again(const char *path, int flags) {
-  int fd;
-  do
-    fd = open(path, flags | O_CLOEXEC, 0666);
-  while (fd < 0 && errno == EINTR);
-  return fd;
-}
-
 zt_status zt_direct_open(zt_direct *file, const char *path, int flags) {
   const int once = O_CREAT | O_EXCL | O_TRUNC;
   *file = (zt_direct){.path = path, .fd = -1, .direct = -1};
-  file->fd = open_again(path, flags);
+  file->fd = zt_open(path, flags);
   if (file->fd < 0)
     return zt_fail_open(path);
-  file->direct = open_again(path, (flags & ~once) | O_DIRECT);
+  file->direct = zt_open(path, (flags & ~once) | O_DIRECT);
   return ZT_OK;
 }
 

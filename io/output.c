@@ -136,6 +136,14 @@ zt_status zt_output_join(const char *path, int *fd) {
   return status;
 }
 
+int zt_open(const char *path, int flags) {
+  int fd;
+  do
+    fd = open(path, flags | O_CLOEXEC, 0666);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
 zt_status zt_sync(int fd, const char *path) {
   int rc;
   do
@@ -154,10 +162,7 @@ zt_status zt_sync_directory(const char *path) {
   if (slash)
     name[slash == path ? 1 : slash - path] = '\0';
   zt_status status = ZT_OK;
-  int fd, rc = 0;
-  do
-    fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  while (fd < 0 && errno == EINTR);
+  int rc, fd = zt_open(name, O_RDONLY | O_DIRECTORY);
   do
     rc = fd < 0 ? -1 : fsync(fd);
   while (rc != 0 && errno == EINTR);

@@ -38,6 +38,9 @@ char *zt_output_temporary(const char *path);
 /** Another rank's way to write into the temporary of PATH; close() it.
  *  \return ZT_ERR_IO. */
 zt_status zt_output_join(const char *path, int *fd);
+/** open(2) with O_CLOEXEC and mode 0666, which no signal interrupts.
+ *  \return -1 with errno set */
+int zt_open(const char *path, int flags);
 /** fsync() with a message. */
 zt_status zt_sync(int fd, const char *path);
 /** fsync() of the directory that holds PATH. */

@@ -68,7 +68,7 @@ static zt_status write_file(const char *dir, const char *name, const char *text,
                             size_t n) {
   char path[PATH_MAX];
   ZT_TRY(zt_path(path, "%s/%s", dir, name));
-  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  int fd = zt_open(path, O_WRONLY | O_CREAT | O_EXCL);
   if (fd < 0)
     return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot create", path);
   zt_status status = zt_write_at(fd, path, text, n, 0);

@@ -37,8 +37,7 @@ static zt_status create_part(const zt_restart_writer *w) {
     return ZT_OK;
   ZT_TRY(zt_restart_part_path(w, path));
   zt_output out = {.temporary = path,
-                   .fd =
-                       open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+                   .fd = zt_open(path, O_RDWR | O_CREAT | O_EXCL)};
   if (out.fd < 0)
     return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot create", path);
   zt_status status = zt_output_reserve(&out, part->bytes);
@@ -162,7 +161,9 @@ zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end) {
       nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     ZT_TRY(zt_restart_advance(writer, busy, end));
   }
-  /* All of this is waiting. */
+  /* All of this was waiting. */
   end->stall = 1e-9 * (double) (stall + zt_clock_ns() - began);
+  if (end->stall > end->seconds)
+    end->stall = end->seconds;
   return ZT_OK;
 }
