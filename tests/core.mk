@@ -11,10 +11,13 @@ TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
 endif
+# Whole programs.
+check_PROGRAMS += tests/peak
 TESTS += tests/run_bits.sh tests/run_faults.sh tests/run_wrong_input.sh \
-  tests/run_resume.sh
+  tests/run_resume.sh tests/run_memory.sh
 EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_faults.sh \
-  tests/run_wrong_input.sh tests/run_resume.sh
+  tests/run_wrong_input.sh tests/run_resume.sh tests/run_memory.sh
+tests_peak_LDADD =
 EXTRA_DIST += tests/kernel_sets.h tests/mpi_unit.h tests/numbers.h \
   tests/golden/t5v10tiny/after10.safetensors \
   tests/golden/t5v10tiny/golden.json \
