@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A save from its start on the main thread to its end, a phase at a time. */
+#include "base/beat.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "comm/agree.h"
@@ -151,12 +152,31 @@ zt_status zt_restart_advance(zt_restart_writer *writer, bool any_busy,
   return status == ZT_OK ? ZT_OK : give_up(writer, status);
 }
 
+/* Whether any rank still writes.  Asking is no progress; blocks that any of
+ * them has taken since it was last asked are. */
+static zt_status ask_all(zt_restart_writer *w, int *seen, bool *busy) {
+  pthread_mutex_lock(&w->lock);
+  int taken = w->next;
+  pthread_mutex_unlock(&w->lock);
+  int64_t state[] = {zt_restart_busy(w), taken != *seen};
+  *seen = taken;
+  zt_beat_hold(true);
+  zt_status status = zt_comm_all_reduce(w->comm, state, 2, ZT_MAX);
+  zt_beat_hold(false);
+  *busy = state[0];
+  if (state[1])
+    zt_beat_alive();
+  return status;
+}
+
 zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end) {
   int64_t began = zt_clock_ns(), stall = writer->stall;
+  int seen = -1;
   *end = (zt_restart_end){0};
+  zt_beat("end of a save");
   while (writer->phase != ZT_JOB_NONE) {
-    int64_t busy = zt_restart_busy(writer);
-    ZT_TRY(zt_comm_all_reduce(writer->comm, &busy, 1, ZT_MAX));
+    bool busy;
+    ZT_TRY(ask_all(writer, &seen, &busy));
     if (busy)
       nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     ZT_TRY(zt_restart_advance(writer, busy, end));

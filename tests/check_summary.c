@@ -38,6 +38,13 @@ START_TEST(golden_line) {
                    "    9.5 tok/s  left      ?");
   l.failed_saves = 2;
   ck_assert(strstr(zt_progress_format(&l, line), "?  SAVES FAILED 2"));
+  l.bad = "encoder.final_layer_norm.weight";
+  l.wait_share = 0.042;
+  ck_assert_str_eq(
+      zt_progress_format(&l, line),
+      "step      1/20000  loss 10.8000  norm 123.457  lr 0.00e+00     9.5 "
+      "tok/s  wait  4.2%  left      ?  SKIPPED for "
+      "encoder.final_layer_norm.weight  SAVES FAILED 2");
 }
 END_TEST
 
@@ -84,8 +91,11 @@ END_TEST
 /* Nothing that may come overflows the buffer. */
 START_TEST(extreme_values) {
   char line[ZT_PROGRESS_SIZE];
-  zt_progress_line l = {INT64_MIN, INT64_MIN, -DBL_MAX, -DBL_MAX, -DBL_MAX,
-                        SIZE_MAX,  INT64_MAX, DBL_MAX,  DBL_MAX,  DBL_MAX};
+  char name[1000] = "";
+  memset(name, 'x', sizeof name - 1);
+  zt_progress_line l = {INT64_MIN, INT64_MIN, -DBL_MAX,  -DBL_MAX,
+                        -DBL_MAX,  SIZE_MAX,  INT64_MAX, DBL_MAX,
+                        DBL_MAX,   DBL_MAX,   DBL_MAX,   name};
   ck_assert_uint_lt(strlen(zt_progress_format(&l, line)), ZT_PROGRESS_SIZE);
 }
 END_TEST
@@ -136,6 +146,8 @@ START_TEST(stop_watch) {
   ck_assert_int_eq(s.max[ZT_PHASE_FORWARD], forward);
   ck_assert_int_eq(s.max[ZT_SUMMARY_ROWS + ZT_PHASE_FORWARD], -forward);
   ck_assert_int_eq(s.max[2 * ZT_SUMMARY_ROWS + ZT_PHASE_FORWARD], 3);
+  ck_assert_int_gt(s.max[3 * ZT_SUMMARY_ROWS + ZT_PHASE_FORWARD], 0);
+  ck_assert_int_eq(s.max[3 * ZT_SUMMARY_ROWS + ZT_PHASE_DATA], 0);
 }
 END_TEST
 
@@ -175,6 +187,8 @@ static zt_summary two_ranks(void) {
                   .restarts = 2,
                   .restart_bytes = (int64_t) 3 << 30,
                   .restart_seconds = 1.2,
+                  .inside = 6150000000,
+                  .most_inside = 4100000000,
                   .restart = "runs/t5/restart/step-000001200",
                   .resume = "ztrain t5.cfg"};
   for (int i = 0; i < ZT_SUMMARY_ROWS; i++) {
@@ -183,26 +197,30 @@ static zt_summary two_ranks(void) {
     s.max[i] = a > b ? a : b;
     s.max[ZT_SUMMARY_ROWS + i] = -a > -b ? -a : -b;
     s.max[2 * ZT_SUMMARY_ROWS + i] = calls[i];
+    s.max[3 * ZT_SUMMARY_ROWS + i] = (int64_t) (i + 1) << 29;
   }
   return s;
 }
 
 START_TEST(golden_table) {
+  /* clang-format off */
   static const char table[] =
-      "phase          calls      min s      avg s      max s   share\n"
-      "load               1       1.50       1.55       1.60    3.8%\n"
-      "data              50       0.02       0.04       0.06    0.1%\n"
-      "gather          6000       2.00       2.50       3.00    6.1%\n"
-      "forward         3000      10.00      10.50      11.00   25.6%\n"
-      "backward        3000      20.00      20.25      20.50   49.4%\n"
-      "reduce          3000       3.00       3.50       4.00    8.5%\n"
-      "optimizer       1000       0.50       0.50       0.50    1.2%\n"
-      "restart            2       1.00       1.10       1.20    2.7%\n"
-      "other                      0.98       1.06       1.14    2.6%\n"
-      "total                     41.00      41.00      41.00  100.0%\n";
+      "phase          calls      min s      avg s      max s   share      memory\n"
+      "load               1       1.50       1.55       1.60    3.8%  512.00 MiB\n"
+      "data              50       0.02       0.04       0.06    0.1%    1.00 GiB\n"
+      "gather          6000       2.00       2.50       3.00    6.1%    1.50 GiB\n"
+      "forward         3000      10.00      10.50      11.00   25.6%    2.00 GiB\n"
+      "backward        3000      20.00      20.25      20.50   49.4%    2.50 GiB\n"
+      "reduce          3000       3.00       3.50       4.00    8.5%    3.00 GiB\n"
+      "optimizer       1000       0.50       0.50       0.50    1.2%    3.50 GiB\n"
+      "restart            2       1.00       1.10       1.20    2.7%    4.50 GiB\n"
+      "other                      0.98       1.06       1.14    2.6%    5.00 GiB\n"
+      "total                     41.00      41.00      41.00  100.0%    5.50 GiB\n";
+  /* clang-format on */
   static const char more[] =
       "steps      1200 of 20000, 1000 of them in this part, 0.0382 s each\n"
       "tokens     24.6M, 642.9k a second\n"
+      "waiting    7.5% of the time in collectives, 10.0% where it is most\n"
       "restarts   2, 3.00 GiB in 1.2 s, 2.68 GB/s\n"
       "newest     runs/t5/restart/step-000001200\n"
       "to continue: ztrain t5.cfg";

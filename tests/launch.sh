@@ -43,9 +43,9 @@ steps_more() {
   until_true "step $((has + $1))" has_steps $((has + $1))
 }
 
-# is_ready RANK: whether it is ztrain by now, and has a handler for SIGUSR1.
+# is_ready RANK: whether it has a handler for SIGTERM by now.
 is_ready() {
-  grep -q '^SigCgt:.*[2367abef]..$' "/proc/$(cat "pid.$1")/status"
+  grep -q '^SigCgt:.*[4567cdef]...$' "/proc/$(cat "pid.$1")/status" 2>/dev/null
 }
 
 # send SIGNAL RANK...: to these ranks.

@@ -78,4 +78,41 @@ says 'job 17, life 2; 2 ranks' run/log.txt "the job's end"
 tail -n 99 run/metrics.jsonl | grep '"t": "run"' >line
 says '"job": "17", "life": 2' line "the job's end"
 [ $(($(date +%s) - began)) -le 9 ] || fail "the job's end: too late"
+
+# stopped WHAT COMMAND...: ends by SIGTERM in good order, with nothing left of
+# its output.  One that was too fast for the signal runs again.
+stopped() {
+  what=$1
+  shift
+  cases=$((cases + 1))
+  for _ in 1 2 3 4 5; do
+    "$@" >out 2>err &
+    echo $! >pid.0
+    until is_ready 0 || ! kill -0 $! 2>/dev/null; do :; done
+    kill -s TERM $! 2>/dev/null
+    [ "$1" != ztconv ] || [ "$2" != tokens ] || cat text >&3
+    wait $!
+    code=$?
+    [ $code -eq 0 ] || break
+    rm -rf half*
+  done
+  [ $code -eq 143 ] || fail "$what: code $code: $(cat err)"
+  says 'asked to stop by SIGTERM' err "$what"
+  rest=$(find . -name 'half*')
+  [ -z "$rest" ] || fail "$what leaves $rest"
+}
+
+# The other programs: nothing half done.
+sed 's/"d_model": [0-9]*/"d_model": 1024/; s/"d_ff": [0-9]*/"d_ff": 2048/' \
+  "$golden/t5v11tiny/config.json" >big.json
+good 2 ztconv init big.json big.h5
+good 2 ztconv export big.h5 big
+stopped "ztconv init" ztconv init big.json half.h5
+stopped "ztconv import" ztconv import big half.h5
+stopped "ztconv export" ztconv export big.h5 half
+mkfifo pipe
+exec 3<>pipe
+stopped "ztconv tokens" ztconv tokens half.h5 --tokenizer bytes pipe
+exec 3>&-
+stopped ztgen ztgen big.h5 --tokens "5 6 7" --max-new-tokens 9999 --output half
 finish cases

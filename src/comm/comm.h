@@ -60,8 +60,6 @@ struct zt_comm {
   /* Bytes this rank sent and ns it spent in collectives, for reports. */
   uint64_t gathered_bytes, reduced_bytes;
   int64_t inside_ns;
-  int64_t calls; /* collectives begun: the same number is the same one on every
-                    rank, which tells who is late when all stand still */
   bool counts_only; /* nobody is there; nothing to watch */
 };
 

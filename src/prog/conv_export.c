@@ -15,6 +15,7 @@
 #include "prog/hf_output.h"
 #include "prog/open_source.h"
 #include "prog/transfer.h"
+#include "train/watch.h"
 #include "train/weights.h"
 
 #include <inttypes.h>
@@ -239,6 +240,7 @@ static zt_status plan(exporter *x) {
 static zt_status write_all(exporter *x, zt_transfer_report *report) {
   zt_comm *comm = x->source->comm;
   ZT_TRY(zt_agree(comm, plan(x)));
+  zt_watch_signals(); /* one that comes now leaves nothing behind */
   ZT_TRY(zt_agree(comm, begin_files(x)));
   ZT_TRY(zt_agree(comm, write_tensors(x, report)));
   ZT_TRY(check_digest(x));

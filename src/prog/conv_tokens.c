@@ -5,6 +5,7 @@
 #include "prog/conv.h"
 #include "prog/token_input.h"
 #include "report/summary.h"
+#include "train/watch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -33,7 +34,8 @@ static const char help_text[] =
     "file is one document of plain text; - is standard input.  Text gets the\n"
     "tokenizer's end id, ids are taken as they are.\n"
     "\n"
-    "  --tokenizer NAME  bytes (ByT5), or the path of a SentencePiece model or a\n"
+    "  --tokenizer NAME  bytes (ByT5), or the path of a SentencePiece model or "
+    "a\n"
     "                    tokenizer.json; not needed when all input is ids\n"
     "  --vocab N         ids are 0 .. N-1 (default: the tokenizer's)\n"
     "  --eos ID          end id (default: the tokenizer's, else 1)\n"
@@ -220,6 +222,7 @@ static zt_status convert(zt_token_input *in, char **inputs, int n, watch *w) {
 static zt_status run_alone(const options *o, char **operands, int n) {
   watch w = {.begun = zt_clock_ns(), .terminal = isatty(STDERR_FILENO)};
   w.said = w.begun;
+  zt_watch_signals();
   zt_token_input in = {.output = operands[0],
                        .replace = o->force,
                        .jsonl = o->jsonl,

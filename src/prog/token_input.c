@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "train/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,10 +68,11 @@ static zt_status add_text(zt_token_input *in, int stream, const char *text,
 }
 
 static zt_status no_tokenizer(const source *from) {
-  return zt_fail(ZT_ERR_USAGE,
-                 "%s: is text; give --tokenizer bytes, a SentencePiece model or "
-                 "a tokenizer.json",
-                 from->path);
+  return zt_fail(
+      ZT_ERR_USAGE,
+      "%s: is text; give --tokenizer bytes, a SentencePiece model or "
+      "a tokenizer.json",
+      from->path);
 }
 
 /* ---- Values of a line ---- */
@@ -204,6 +206,7 @@ static zt_status read_some(zt_token_input *in, const source *from, char *to,
   while (got < 0 && errno == EINTR);
   if (got < 0)
     return zt_fail_errno(ZT_ERR_IO, "%s: cannot read", from->path);
+  ZT_TRY(zt_watch_pause());
   *n = (size_t) got;
   in->bytes += got;
   if (in->progress)

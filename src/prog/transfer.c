@@ -7,6 +7,7 @@
 #include "io/pieces.h"
 #include "io/writer.h"
 #include "prog/open_source.h"
+#include "train/watch.h"
 
 #include <time.h>
 
@@ -65,6 +66,7 @@ static zt_status write_piece(const zt_transfer *t, zt_writer *writer,
   int file;
   int64_t offset;
   void *buffer = zt_writer_buffer(writer);
+  ZT_TRY(zt_watch_pause());
   ZT_TRY(t->fill(t->context, piece->index, piece->at, piece->n, buffer));
   ZT_TRY(t->place(t->context, piece->index, &file, &offset));
   if (file != p->file) {

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "comm/agree.h"
 #include "io/digest.h"
+#include "train/watch.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -99,6 +100,7 @@ static zt_status write_config(work *w) {
 zt_status zt_weights_file_write(const zt_weights_file *file, zt_comm *comm,
                                 uint64_t *digest, zt_transfer_report *report) {
   work w = {.file = file};
+  zt_watch_signals(); /* one that comes now leaves nothing behind */
   ZT_TRY(zt_checkpoint_writer_create(file->path, file->replace, &file->spec,
                                      comm, &w.writer));
   zt_status status = write_parameters(&w, report);

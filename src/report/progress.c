@@ -81,9 +81,13 @@ const char *zt_progress_format(const zt_progress_line *line,
   add(buffer, &used, "  %6s tok/s", zt_short_count(line->token_rate, a));
   if (line->peak_share >= 0)
     add(buffer, &used, "  %4.1f%% peak", 100 * line->peak_share);
+  if (line->wait_share > 0)
+    add(buffer, &used, "  wait %4.1f%%", 100 * line->wait_share);
   if (line->memory > 0)
     add(buffer, &used, "  mem %10s", zt_human_bytes((double) line->memory, a));
   add(buffer, &used, "  left %6s", short_time(line->seconds_left, a));
+  if (line->bad)
+    add(buffer, &used, "  SKIPPED for %s", line->bad);
   if (line->failed_saves > 0)
     add(buffer, &used, "  SAVES FAILED %" PRId64, line->failed_saves);
   return buffer;

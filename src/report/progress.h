@@ -17,13 +17,16 @@ typedef struct zt_progress_line {
   double token_rate;   /* a second, all ranks */
   double peak_share;   /* of the peak FLOP/s; negative: not shown */
   double seconds_left; /* negative: unknown */
+  double wait_share;   /* of the time, in collectives, of all ranks; 0: not
+                          shown */
+  const char *bad;     /* tensor for which the step was skipped, NULL: none */
 } zt_progress_line;
 
-enum { ZT_PROGRESS_SIZE = 192 };
+enum { ZT_PROGRESS_SIZE = 256 };
 
 /** The line, in fixed columns:
  *    step   1200/20000  loss  3.2184  norm   0.812  lr 9.41e-04  412.3k tok/s
- *     38.1% peak  mem   1.20 GiB  left  3h12m
+ *     38.1% peak  wait  4.2%  mem   1.20 GiB  left  3h12m
  *  \return buffer */
 const char *zt_progress_format(const zt_progress_line *line,
                                char buffer[ZT_PROGRESS_SIZE]);

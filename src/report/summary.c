@@ -2,6 +2,7 @@
 #include "report/summary.h"
 
 #include "base/beat.h"
+#include "base/memory.h"
 #include "report/progress.h"
 
 #include <assert.h>
@@ -29,9 +30,22 @@ void zt_phase_start(zt_phases *p, zt_phase phase) {
   p->began = zt_clock_ns();
 }
 
+/* The system takes some 30 us to tell: short phases are not asked each time. */
+static void look_at_memory(zt_phases *p, zt_phase phase, int64_t now) {
+  enum { BETWEEN_NS = 20 * 1000 * 1000 };
+  if (p->bytes[phase] > 0 && now - p->looked < BETWEEN_NS)
+    return;
+  int64_t bytes = (int64_t) zt_private_bytes();
+  if (bytes > p->bytes[phase])
+    p->bytes[phase] = bytes;
+  p->looked = now;
+}
+
 void zt_phase_stop(zt_phases *p, zt_phase phase) {
   assert(p->running == (int) phase);
-  p->ns[phase] += zt_clock_ns() - p->began;
+  int64_t now = zt_clock_ns();
+  look_at_memory(p, phase, now);
+  p->ns[phase] += now - p->began;
   p->calls[phase]++;
   p->running = -1;
 }
@@ -40,10 +54,15 @@ void zt_summary_take(const zt_phases *p, zt_summary *s) {
   int64_t total = zt_clock_ns() - p->born, inside = 0;
   int64_t *most = s->max, *least = s->max + ZT_SUMMARY_ROWS;
   int64_t *calls = s->max + 2 * ZT_SUMMARY_ROWS;
+  int64_t *bytes = s->max + 3 * ZT_SUMMARY_ROWS;
+  bytes[ROW_OTHER] = bytes[ROW_TOTAL] = (int64_t) zt_private_bytes();
   for (int i = 0; i < ZT_PHASE_COUNT; i++) {
     s->sum[i] = p->ns[i];
     calls[i] = p->calls[i];
+    bytes[i] = p->bytes[i];
     inside += p->ns[i];
+    if (bytes[i] > bytes[ROW_TOTAL])
+      bytes[ROW_TOTAL] = bytes[i];
   }
   s->sum[ROW_OTHER] = total - inside;
   s->sum[ROW_TOTAL] = total;
@@ -57,9 +76,11 @@ void zt_summary_take(const zt_phases *p, zt_summary *s) {
 static void add_table(const zt_summary *s, zt_text *text) {
   const int64_t *most = s->max, *least = s->max + ZT_SUMMARY_ROWS;
   const int64_t *calls = s->max + 2 * ZT_SUMMARY_ROWS;
+  const int64_t *bytes = s->max + 3 * ZT_SUMMARY_ROWS;
+  char memory[32];
   double total = s->sum[ROW_TOTAL] > 0 ? (double) s->sum[ROW_TOTAL] : 1;
-  zt_text_add(text, "%-10s %9s %10s %10s %10s %7s", "phase", "calls", "min s",
-              "avg s", "max s", "share");
+  zt_text_add(text, "%-10s %9s %10s %10s %10s %7s %11s", "phase", "calls",
+              "min s", "avg s", "max s", "share", "memory");
   for (int i = 0; i < ZT_SUMMARY_ROWS; i++) {
     if (i < ROW_OTHER && calls[i] == 0)
       continue;
@@ -68,9 +89,10 @@ static void add_table(const zt_summary *s, zt_text *text) {
       zt_text_add(text, "%9" PRId64, calls[i]);
     else
       zt_text_add(text, "%9s", "");
-    zt_text_add(text, " %10.2f %10.2f %10.2f %6.1f%%",
+    zt_text_add(text, " %10.2f %10.2f %10.2f %6.1f%% %11s",
                 (double) -least[i] * 1e-9, (double) s->sum[i] / s->ranks * 1e-9,
-                (double) most[i] * 1e-9, 100 * (double) s->sum[i] / total);
+                (double) most[i] * 1e-9, 100 * (double) s->sum[i] / total,
+                zt_human_bytes((double) bytes[i], memory));
   }
 }
 
@@ -88,6 +110,12 @@ void zt_summary_format(const zt_summary *s, zt_text *text) {
                 zt_short_count((double) s->tokens, a),
                 zt_short_count((double) s->tokens / s->train_seconds, b));
   }
+  if (s->most_inside > 0 && s->sum[ROW_TOTAL] > 0)
+    zt_text_add(text,
+                "\nwaiting    %.1f%% of the time in collectives, %.1f%% where "
+                "it is most",
+                100 * (double) s->inside / (double) s->sum[ROW_TOTAL],
+                100 * (double) s->most_inside / (double) s->max[ROW_TOTAL]);
   if (s->restarts > 0) {
     zt_text_add(text, "\nrestarts   %" PRId64 ", %s in %s", s->restarts,
                 zt_human_bytes((double) s->restart_bytes, a),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** \file
- *  Where the time went: a stop watch for the phases of a run, and the table at
- *  its end. */
+ *  Where time and memory went: a stop watch for the phases of a run, and the
+ *  table at its end. */
 #ifndef ZT_REPORT_SUMMARY_H
 #define ZT_REPORT_SUMMARY_H
 
@@ -33,8 +33,9 @@ typedef struct zt_phases {
   int64_t born; /* ns */
   int64_t calls[ZT_PHASE_COUNT];
   int64_t ns[ZT_PHASE_COUNT];
-  int running; /* phase, -1: none */
-  int64_t began;
+  int64_t bytes[ZT_PHASE_COUNT]; /* most private memory seen at an end of it */
+  int running;                   /* phase, -1: none */
+  int64_t began, looked;         /* ns; at the memory */
 } zt_phases;
 
 void zt_phases_init(zt_phases *phases);
@@ -46,11 +47,11 @@ void zt_phase_stop(zt_phases *phases, zt_phase phase);
 /* Rows of the table: the phases, "other", "total". */
 enum { ZT_SUMMARY_ROWS = ZT_PHASE_COUNT + 2 };
 
-/** What the end of a run says.  zt_summary_take() fills the times of this rank
- *  in; the caller all-reduces `max` with ZT_MAX and `sum` with ZT_SUM, sets the
- *  rest and calls zt_summary_format(). */
+/** What the end of a run says.  zt_summary_take() fills in times and memory of
+ *  this rank; the caller all-reduces `max` with ZT_MAX and `sum` with ZT_SUM,
+ * sets the rest and calls zt_summary_format(). */
 typedef struct zt_summary {
-  int64_t max[3 * ZT_SUMMARY_ROWS]; /* ns; -ns, for the minimum; calls */
+  int64_t max[4 * ZT_SUMMARY_ROWS]; /* ns; -ns, for the minimum; calls; bytes */
   int64_t sum[ZT_SUMMARY_ROWS];     /* ns */
   int ranks;
   int64_t step, steps;   /* done of wanted */
@@ -60,8 +61,10 @@ typedef struct zt_summary {
   int64_t restarts;      /* written by this process */
   int64_t restart_bytes; /* all of them, all ranks */
   double restart_seconds;
-  const char *restart; /* newest restart, NULL: none */
-  const char *resume;  /* command that continues; NULL: the run is done */
+  int64_t inside, most_inside; /* ns in collectives: all ranks, and one at most;
+                                  0: not shown */
+  const char *restart;         /* newest restart, NULL: none */
+  const char *resume; /* command that continues; NULL: the run is done */
 } zt_summary;
 
 /** Local.  The watch runs on. */

@@ -7,6 +7,7 @@
 #include "device/device_null.h"
 #include "model/pass.h"
 #include "train/state.h"
+#include "train/watch.h"
 #include "train/zero3.h"
 
 #include <inttypes.h>
@@ -198,13 +199,18 @@ static void take_tokens(generator *g, int64_t wave, int64_t position) {
   }
 }
 
+/* \return ZT_STOPPED on all ranks if one of them was asked to stop */
 static zt_status all_done(generator *g, bool *done) {
-  int64_t left = 0;
+  char why[64];
+  int64_t asked[] = {0, zt_watch_wanted(0)};
   for (int64_t row = 0; row < g->spec->batch; row++)
-    left += !g->done[row];
-  ZT_TRY(zt_comm_all_reduce(g->comm, &left, 1, ZT_MAX));
-  *done = left == 0;
-  return ZT_OK;
+    asked[0] += !g->done[row];
+  ZT_TRY(zt_comm_all_reduce(g->comm, asked, 2, ZT_MAX));
+  *done = asked[0] == 0;
+  if (asked[1] == ZT_STOP_NOT)
+    return ZT_OK;
+  return zt_fail(ZT_STOPPED, "%s; nothing was written",
+                 zt_watch_reason(asked[1], why));
 }
 
 static zt_status run_wave(generator *g, int64_t wave) {
@@ -295,6 +301,8 @@ static zt_status generate(generator *g, zt_device *dev, zt_source *source,
   ZT_TRY(zt_agree(g->comm, status));
   ZT_TRY(zt_state_load(g->zero3, source));
   status = run_waves(g);
+  if (status == ZT_STOPPED)
+    return status;
   if (status != ZT_OK)
     zt_fatal(g->comm, status);
   return zt_agree(g->comm, collect(g, results));

@@ -63,20 +63,35 @@ static zt_status record_step(zt_trainer *t, const zt_step_result *r, double lr,
   return ZT_OK;
 }
 
+/* Share of the time since the last line that all ranks spent in collectives. */
+static zt_status take_wait(zt_trainer *t, double *share) {
+  int64_t now = zt_clock_ns();
+  int64_t spent[] = {t->comm->inside_ns - t->inside_ns, now - t->line_at};
+  t->inside_ns = t->comm->inside_ns;
+  t->line_at = now;
+  ZT_TRY(zt_comm_all_reduce(t->comm, spent, 2, ZT_SUM));
+  *share = spent[1] > 0 ? (double) spent[0] / (double) spent[1] : 0;
+  return ZT_OK;
+}
+
 static zt_status say_progress(zt_trainer *t, const zt_step_result *r,
                               double lr) {
   int64_t memory = (int64_t) zt_private_bytes();
+  double wait;
   char line[ZT_PROGRESS_SIZE];
   if (t->done % t->settings->log.every_steps != 0 && t->done != t->first + 1 &&
       t->done != t->settings->train.steps)
     return ZT_OK;
   ZT_TRY(zt_comm_all_reduce(t->comm, &memory, 1, ZT_MAX));
+  ZT_TRY(take_wait(t, &wait));
   zt_progress_line p = {.step = t->done,
                         .steps = t->settings->train.steps,
                         .loss = r->loss,
                         .grad_norm = r->grad_norm,
                         .lr = lr,
                         .memory = (size_t) memory,
+                        .wait_share = t->comm->size > 1 ? wait : 0,
+                        .bad = bad_name(t, r),
                         .failed_saves = t->failures};
   zt_progress_take(&t->progress, zt_clock_ns(), &p);
   zt_info("%s", zt_progress_format(&p, line));
@@ -130,6 +145,29 @@ static zt_status ask(zt_trainer *t, int64_t asked[ASKED]) {
   return zt_comm_all_reduce(t->comm, asked, ASKED, ZT_MAX);
 }
 
+static zt_status write_state(const zt_trainer *t, zt_run state,
+                             const char *message) {
+  if (!t->root)
+    return ZT_OK;
+  return zt_runstate_write(
+      t->settings->run.dir,
+      &(zt_runstate){.state = state,
+                     .rank = -1,
+                     .message = message,
+                     .step = t->done,
+                     .steps = t->settings->train.steps,
+                     .restart = t->newest[0] ? t->newest : NULL});
+}
+
+/* Whoever is killed from here on leaves word of the newest restart. */
+static void keep_state(zt_trainer *t) {
+  if (!strcmp(t->told, t->newest))
+    return;
+  snprintf(t->told, sizeof t->told, "%s", t->newest);
+  if (write_state(t, ZT_RUN_MORE, NULL) != ZT_OK)
+    zt_warn("%s", zt_last_error());
+}
+
 static zt_status loop(zt_trainer *t) {
   bool last = false;
   ZT_TRY(zt_agree(t->comm, zt_watch_pause()));
@@ -140,6 +178,7 @@ static zt_status loop(zt_trainer *t) {
       zt_attempts_end(t->root);
     ZT_TRY(ask(t, asked));
     ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
+    keep_state(t);
     last = t->done == t->settings->train.steps;
     if (asked[ASK_STOP] && !last) {
       char why[64];
@@ -175,6 +214,11 @@ static zt_status say_summary(zt_trainer *t) {
   zt_summary_take(&t->phases, &s);
   ZT_TRY(zt_comm_all_reduce(t->comm, s.max, (int) (sizeof s.max / 8), ZT_MAX));
   ZT_TRY(zt_comm_all_reduce(t->comm, s.sum, (int) (sizeof s.sum / 8), ZT_SUM));
+  s.inside = s.most_inside = t->comm->inside_ns;
+  ZT_TRY(zt_comm_all_reduce(t->comm, &s.inside, 1, ZT_SUM));
+  ZT_TRY(zt_comm_all_reduce(t->comm, &s.most_inside, 1, ZT_MAX));
+  if (t->comm->size == 1)
+    s.most_inside = 0;
   s.ranks = t->comm->size;
   s.step = t->done;
   s.steps = t->settings->train.steps;
@@ -192,20 +236,6 @@ static zt_status say_summary(zt_trainer *t) {
     zt_info("%s", text.data);
   zt_text_free(&text);
   return ZT_OK;
-}
-
-static zt_status write_state(const zt_trainer *t, zt_run state,
-                             const char *message) {
-  if (!t->root)
-    return ZT_OK;
-  return zt_runstate_write(
-      t->settings->run.dir,
-      &(zt_runstate){.state = state,
-                     .rank = -1,
-                     .message = message,
-                     .step = t->done,
-                     .steps = t->settings->train.steps,
-                     .restart = t->newest[0] ? t->newest : NULL});
 }
 
 static zt_status finish(zt_trainer *t) {
@@ -286,6 +316,7 @@ static zt_status run(zt_trainer *t) {
     return zt_agree(t->comm, write_state(t, ZT_RUN_DONE, NULL));
   }
   ZT_TRY(zt_agree(t->comm, write_state(t, ZT_RUN_MORE, NULL)));
+  snprintf(t->told, sizeof t->told, "%s", t->newest);
   t->saved_at = t->line_at = zt_clock_ns();
   t->inside_ns = t->comm->inside_ns;
   zt_progress_start(&t->progress, t->line_at, 0);

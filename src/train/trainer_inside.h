@@ -55,13 +55,13 @@ typedef struct zt_trainer {
   int64_t longest_step, longest_save; /* ns; at first what loading says */
   int64_t inside_ns; /* of the communicator, at the last line */
   int64_t line_at;   /* ns: the last progress line */
-  int64_t memory;    /* private bytes, the most seen */
   int64_t tokens_done;
   int64_t saves, saved_bytes, save_ns;
   int64_t saving;                /* step of the last save begun */
   int64_t failures;              /* saves in a row */
   char failure[ZT_MESSAGE_SIZE]; /* the last one */
   char newest[32];               /* restart, "" : none */
+  char told[32];                 /* the one that STATUS.json names */
   int64_t stopped; /* why it ended before the last step (train/watch.h) */
 } zt_trainer;
 

@@ -83,10 +83,10 @@ static zt_status open_data(zt_trainer *t) {
 /* The plan is made before anything is allocated; arenas take what it says. */
 static zt_status allocate(zt_trainer *t) {
   zt_step_options options = zt_step_options_of(t->settings, t->model);
-  int first, count;
+  int count;
   zt_status status =
       zt_plan_make(t->model, &options, t->dev, t->comm->size, &t->plan);
-  zt_comm_node_range(t->comm, t->comm->rank, &first, &count);
+  zt_comm_local_rank(t->comm, &count);
   if (status == ZT_OK)
     status = zt_plan_check_memory(&t->plan, count);
   ZT_TRY(zt_agree(t->comm, status));
