@@ -27,7 +27,8 @@
  *    CUDAEMU_MEMORY    bytes of each device, default 16 GiB
  *    CUDAEMU_FAIL      FUNCTION:N[:RANK], the N-th call fails; "alloc" is every
  *                      function that allocates
- *    CUDAEMU_DIR       folder of NCCL's shared files, default TMPDIR or /tmp
+ *    CUDAEMU_DIR       folder of NCCL's shared files; default: the build folder
+ *                      (ZT_BUILD), TMPDIR or /tmp
  *    CUDAEMU_NCCL      silent: dead peers are not noticed
  *    CUDAEMU_REPORT    file that gets the counters as JSON; %r is the rank */
 #ifndef ZT_CUDAEMU_EMU_H
@@ -61,8 +62,10 @@ void emu_configure(unsigned seed, emu_schedule schedule, emu_order threads);
 /** Whether kernels are instrumented and the detectors on. */
 bool emu_checks(void);
 
-/** \return reports since the last call, of which the last is in
- *  emu_last_report(); they no longer count for the exit code. */
+/** Whether a report with this text came since emu_take_reports(). */
+bool emu_reported(const char *text);
+/** \return number of reports since the last call; they no longer count for the
+ *  exit code.  emu_last_report() stays. */
 long emu_take_reports(void);
 const char *emu_last_report(void);
 

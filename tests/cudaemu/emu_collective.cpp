@@ -241,37 +241,39 @@ void advance_recv(Work &w) {
 
 } // namespace
 
-/* A peer that is gone: real NCCL notices over a network only, and late. */
-bool look_for_dead(ncclComm *c) {
+/* Real NCCL notices over a network only, and late. */
+bool unless_dead(ncclComm *c, const std::function<bool()> &attempt) {
+  if (attempt())
+    return true;
   if (settings().silent || c->error || now() < c->asked_alive + 0.02)
     return false;
   c->asked_alive = now();
   int rank = c->link->dead();
   if (rank < 0)
     return false;
+  if (attempt()) /* it did its part before it went */
+    return true;
   report("rank %d of a communicator is gone", rank);
   c->error = ncclRemoteError;
-  return true;
+  return false;
 }
 
 bool advance(std::vector<Work> &works, ncclComm *c) {
   if (c->aborted)
     return true;
-  bool done = true;
-  for (Work &w : works) {
-    if (w.phase == 2)
-      continue;
-    if (w.header.kind == SEND)
-      advance_send(w);
-    else if (w.header.kind == RECV)
-      advance_recv(w);
-    else
-      advance_collective(w);
-    done &= w.phase == 2;
-  }
-  if (!done)
-    look_for_dead(c);
-  return done;
+  return unless_dead(c, [&] {
+    bool done = true;
+    for (Work &w : works) {
+      if (w.phase < 2 && w.header.kind == SEND)
+        advance_send(w);
+      else if (w.phase < 2 && w.header.kind == RECV)
+        advance_recv(w);
+      else if (w.phase < 2)
+        advance_collective(w);
+      done &= w.phase == 2;
+    }
+    return done;
+  });
 }
 
 } // namespace emu

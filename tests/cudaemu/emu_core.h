@@ -96,6 +96,8 @@ void enqueued();
 /** True if the op with this number on this stream is ordered before `current`,
  *  or before the host if there is no current one. */
 bool is_ordered(int stream, uint32_t number);
+/** Whether something queued has still to read some of this memory. */
+bool is_read_later(const void *p, size_t bytes);
 /** The time before which all that ran is ordered before the current op. */
 uint64_t ordered_until();
 /** Wait on the host until `done`. */
@@ -120,6 +122,8 @@ void memory_info(size_t *free_bytes, size_t *total);
 /** Between these the host may touch the arena; they nest. */
 void arena_open();
 void arena_close();
+/** Watch the host closely for a while, whatever that costs. */
+void arena_watch();
 
 bool is_pinned(const void *p);
 void *pinned_allocate(size_t bytes);

@@ -281,7 +281,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d,
   if (!wrong && !(on_device(a) && on_device(b) && on_device(out)))
     wrong = "pointers: not of the device";
   if (wrong) {
-    report("cublasLtMatmul: wrong %s", wrong);
+    report("cublasLtMatmul refuses this: %s", wrong);
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   /* Of the workspace only what the algorithm may use. */

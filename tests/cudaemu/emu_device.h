@@ -50,8 +50,10 @@ unsigned emu_ballot(unsigned mask, bool value, int site);
 /** Storage of one shared variable of the running block. */
 void *emu_shared(const void *key, size_t bytes, size_t alignment);
 void *emu_dynamic_shared();
-/** An access that the compiler does not instrument. */
+/** Accesses that the compiler does not instrument. */
 void emu_atomic(const void *p, size_t bytes);
+void *emu_copy_bytes(void *to, const void *from, size_t bytes);
+void *emu_set_bytes(void *to, int value, size_t bytes);
 void emu_count_macs(uint64_t macs);
 /** Queue a kernel; `parameters` are freed by `release` in the end. */
 void emu_launch_raw(const char *name, const void *kernel, dim3 grid, dim3 block,
@@ -284,6 +286,21 @@ static inline double __longlong_as_double(long long x) {
 static inline long long __double_as_longlong(double x) {
   return emu_bits_as<long long>(x);
 }
+
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+/* The compiler instruments a memcpy only if it makes one move of it. */
+__attribute__((always_inline)) static inline void *
+emu_memcpy(void *to, const void *from, size_t bytes) {
+  if (__builtin_constant_p(bytes) && bytes <= 8)
+    return __builtin_memcpy(to, from, bytes);
+  return emu_copy_bytes(to, from, bytes);
+}
+#define memcpy(to, from, bytes) emu_memcpy(to, from, bytes)
+#define memset(to, value, bytes) emu_set_bytes(to, value, bytes)
+#endif
 
 #include "emu_mma.h"
 

@@ -477,6 +477,17 @@ void emu_atomic(const void *p, size_t bytes) {
   access(p, bytes, true, true);
 }
 
+void *emu_copy_bytes(void *to, const void *from, size_t bytes) {
+  access(from, bytes, false, false);
+  access(to, bytes, true, false);
+  return (memcpy) (to, from, bytes);
+}
+
+void *emu_set_bytes(void *to, int value, size_t bytes) {
+  access(to, bytes, true, false);
+  return (memset) (to, value, bytes);
+}
+
 void emu_count_macs(uint64_t macs) {
   counts->other_macs += macs;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace emu {
@@ -29,7 +30,10 @@ struct Allocation {
 std::map<char *, Allocation> allocations;
 std::map<int, size_t> used; /* by device */
 std::map<char *, size_t> pinned, registered;
-int opened;
+int opened; /* by whom */
+bool closed;
+long closings;
+double spent;
 char stack_of_handler[64 << 10];
 
 /* One copy that the host has not waited for: its whole pages. */
@@ -43,6 +47,12 @@ std::vector<Flight> flights;
 
 size_t up(size_t n, size_t to) {
   return (n + to - 1) / to * to;
+}
+
+double seconds() {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 void *reserve(size_t bytes) {
@@ -84,6 +94,7 @@ void on_fault(int number, siginfo_t *info, void *) {
   if (!self && on_device(p)) {
     report("the host touches device memory %p", (void *) p);
     protect(arena.base, up(arena.top, PAGE), PROT_READ | PROT_WRITE);
+    closed = false;
     return;
   }
   for (size_t i = 0; i < flights.size(); i++) {
@@ -144,15 +155,32 @@ size_t allocated(const void *p) {
   return (size_t) (it->first + it->second.bytes - (char *) p);
 }
 
-/* Open in the host's own time in the fast mode: mprotect costs. */
+/* Taking the arena away and back costs, the more the larger it is; so it is
+ * left with the host when that took a tenth of the time and is no longer new.
+ * In the fast mode it always is. */
 void arena_open() {
-  if (checking() && !opened++ && arena.base)
-    protect(arena.base, up(arena.top, PAGE), PROT_READ | PROT_WRITE);
+  if (opened++ || !closed)
+    return;
+  double from = seconds();
+  protect(arena.base, up(arena.top, PAGE), PROT_READ | PROT_WRITE);
+  spent += seconds() - from;
+  closed = false;
 }
 
 void arena_close() {
-  if (checking() && !--opened && arena.base)
-    protect(arena.base, up(arena.top, PAGE), PROT_NONE);
+  static const double start = seconds();
+  if (--opened || !checking() || !arena.base)
+    return;
+  double from = seconds();
+  if (++closings > 1000 && spent > 0.1 * (from - start))
+    return;
+  protect(arena.base, up(arena.top, PAGE), PROT_NONE);
+  spent += seconds() - from;
+  closed = true;
+}
+
+void arena_watch() {
+  closings = 0;
 }
 
 void *device_allocate(size_t bytes) {
@@ -165,7 +193,7 @@ void *device_allocate(size_t bytes) {
   char *p = arena.base + arena.top;
   arena.top += room;
   mine += room;
-  int now = checking() && !opened ? PROT_NONE : PROT_READ | PROT_WRITE;
+  int now = closed ? PROT_NONE : PROT_READ | PROT_WRITE;
   char *page = (char *) ((uintptr_t) p / PAGE * PAGE);
   protect(page, up((size_t) (p + room - page), PAGE), now);
   if (arena.cells) {

@@ -78,14 +78,16 @@ void launch_works(std::vector<Work> works) {
   }
 }
 
-/* Effect of a call: at once, or, not blocking, after some questions. */
+/* Effect of a call: at once, or, not blocking, after some questions; all that a
+ * group has for one communicator together. */
 ncclResult_t submit(std::vector<Work> works) {
   ncclResult_t result = ncclSuccess;
   std::vector<Work> at_once;
-  for (Work &w : works) {
+  std::set<ncclComm *> now;
+  for (const Work &w : works) {
     ncclComm *c = w.comm;
-    bool later = !c->blocking && (!c->held.empty() || draw() % 4 == 0);
-    if (!later) {
+    if (c->held.empty() && (c->blocking || now.count(c) || draw() % 4)) {
+      now.insert(c);
       at_once.push_back(w);
       continue;
     }
@@ -199,11 +201,11 @@ ncclResult_t init(ncclComm_t *out, int size, const char *id, int rank,
   *out = c;
   if (!blocking)
     return ncclInProgress;
-  while (!link->complete()) {
+  while (!unless_dead(c, [=] { return link->complete(); })) {
+    if (c->error)
+      return c->error;
     progress(-1);
     usleep(50);
-    if (look_for_dead(c))
-      return c->error;
   }
   complete(c);
   return c->error;
@@ -247,10 +249,9 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
 ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result) {
   Call call("ncclCommGetAsyncError");
   progress(-1);
-  if (!c->ready && c->link->complete() && --c->polls < 0)
+  if (!c->ready && unless_dead(c, [=] { return c->link->complete(); }) &&
+      --c->polls < 0)
     complete(c);
-  else if (!c->ready)
-    look_for_dead(c);
   if (!c->held.empty() && --c->polls < 0) {
     std::vector<Work> works;
     works.swap(c->held);

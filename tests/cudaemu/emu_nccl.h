@@ -58,8 +58,9 @@ size_t type_size(int type);
 /** Elements that this rank gives and gets. */
 size_t given(const Work &w);
 size_t gotten(const Work &w);
-/** Look for peers that are gone, now and then; sets the error. */
-bool look_for_dead(ncclComm *c);
+/** The attempt's result; if that is false, now and then look for peers that
+ *  are gone, and set the error. */
+bool unless_dead(ncclComm *c, const std::function<bool()> &attempt);
 /** One more try.  \return true if all of the works are done. */
 bool advance(std::vector<Work> &works, ncclComm *c);
 

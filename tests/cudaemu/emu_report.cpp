@@ -19,7 +19,7 @@ namespace {
 
 long reports, untaken;
 char last_text[512];
-std::set<std::string> said;
+std::map<std::string, std::string> said; /* by text without numbers */
 uint64_t random_state;
 std::map<std::string, emu_counts> all_counts;
 emu_counts idle_counts;
@@ -128,7 +128,8 @@ Settings read_settings() {
   s.memory = strtoull(text_of("CUDAEMU_MEMORY", "17179869184"), NULL, 10);
   s.rank = atoi(text_of("PMI_RANK", text_of("OMPI_COMM_WORLD_RANK",
                                             text_of("SLURM_PROCID", "0"))));
-  s.directory = text_of("CUDAEMU_DIR", text_of("TMPDIR", "/tmp"));
+  s.directory =
+      text_of("CUDAEMU_DIR", text_of("ZT_BUILD", text_of("TMPDIR", "/tmp")));
   s.report = text_of("CUDAEMU_REPORT", "");
   s.silent = !strcmp(text_of("CUDAEMU_NCCL", ""), "silent");
   s.fail = text_of("CUDAEMU_FAIL", "");
@@ -156,7 +157,7 @@ void count_report(const char *format, va_list list) {
   for (const char *c = last_text; *c; c++)
     if (*c < '0' || *c > '9')
       key += *c;
-  if (!said.insert(key).second)
+  if (!said.emplace(key, last_text).second)
     return;
   char line[600];
   int n = snprintf(line, sizeof line, "cudaemu: %s\n", last_text);
@@ -230,11 +231,19 @@ void emu_configure(unsigned seed, emu_schedule schedule, emu_order threads) {
   s.seed = seed;
   s.schedule = schedule;
   s.threads = threads;
+  emu::arena_watch();
   emu::seed_random(seed * 97 + (unsigned) s.rank);
 }
 
 bool emu_checks(void) {
   return emu::checking();
+}
+
+bool emu_reported(const char *text) {
+  for (auto &entry : emu::said)
+    if (strstr(entry.second.c_str(), text))
+      return true;
+  return false;
 }
 
 long emu_take_reports(void) {

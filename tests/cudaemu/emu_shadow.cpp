@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <map>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -58,7 +59,7 @@ struct Segment {
   const char *from, *to;
 };
 std::vector<Segment> constants;
-bool instrumented;
+bool instrumented, watching; /* the latter: checking(), of this operation */
 
 uint64_t time_of(uint64_t word) {
   return word >> TIME_SHIFT;
@@ -103,10 +104,12 @@ const char *verb(bool write) {
 }
 
 void race(const char *where, bool write, uint64_t other, bool other_write) {
-  report("race in %s memory: %s by thread %u, %s by thread %u with no barrier "
-         "between them",
-         where, verb(write), me, other_write ? "written" : "read",
-         thread_of(other));
+  char who[32] = "another thread"; /* its own access came last */
+  if (thread_of(other) != me)
+    snprintf(who, sizeof who, "thread %u", thread_of(other));
+  report("race in %s memory: %s by thread %u, %s by %s with no barrier between "
+         "them",
+         where, verb(write), me, other_write ? "written" : "read", who);
 }
 
 /* The last write against an access of the running block. */
@@ -162,21 +165,24 @@ void check_op(uint64_t time, bool write, bool other_write) {
          other_write ? "written" : "read", history[ran].name);
 }
 
-void check_readers(Cell *c) {
-  for (size_t ran : readers[c])
-    if (!known_op(ran))
-      report("write of memory read by %s, which no event orders before it",
-             history[ran].name);
-  readers.erase(c);
+void check_readers(Cell *c, size_t n) {
+  for (; n > 0; n--, c++) {
+    for (size_t ran : readers[c])
+      if (!known_op(ran))
+        report("write of memory read by %s, which no event orders before it",
+               history[ran].name);
+    readers.erase(c);
+  }
 }
 
 /* A read after that of another operation: keep both if neither is first. */
-uint64_t keep_reader(Cell *c, uint64_t r) {
-  uint64_t time = time_of(r);
+uint64_t keep_reader(Cell *c, size_t n) {
+  uint64_t r = c->read, time = time_of(r);
   if (time >= ordered_time && time < times.op_start) {
     size_t ran = ran_at(time);
     if (!known_op(ran)) {
-      readers[c].push_back(ran);
+      for (size_t i = 0; i < n; i++)
+        readers[c + i].push_back(ran);
       return OTHER_OPS;
     }
   }
@@ -195,12 +201,17 @@ bool usable(Cell *c, bool write, uint64_t mask) {
   return true;
 }
 
-/* One cell of global memory, by a thread of a kernel. */
-void touch_global(Cell *c, uint64_t mask, bool write, bool atomic) {
+/* Whether the bytes were touched since; of single bytes the last one counts. */
+bool last_in(uint64_t word, uint64_t since, uint64_t mask) {
+  return time_of(word) >= since && (word >> MASK_SHIFT & mask);
+}
+
+/* Some cells of global memory that are equal until now, by a thread. */
+void touch_global(Cell *c, size_t n, uint64_t mask, bool write, bool atomic) {
   if (!usable(c, write && !atomic, mask))
     return;
   uint64_t w = c->write, r = c->read, wt = time_of(w), rt = time_of(r);
-  unsigned bytes = mask == BOTH ? 2 : 1;
+  size_t bytes = mask == BOTH ? 2 * n : 1;
   if (wt < times.op_start)
     check_op(wt, write, true);
   else if (wt < times.block_start && !(atomic && w & ATOMIC))
@@ -208,30 +219,32 @@ void touch_global(Cell *c, uint64_t mask, bool write, bool atomic) {
   else if (wt >= times.block_start && !write_in_order(w, atomic, mask))
     race("global", write, w, true);
   if (!write || atomic) {
-    uint64_t last = std::max(rt, wt);
-    counts->read.distinct += last < times.op_start ? bytes : 0;
-    counts->read.block += last < times.block_start ? bytes : 0;
+    uint64_t last = std::max(r, w);
+    counts->read.distinct += last_in(last, times.op_start, mask) ? 0 : bytes;
+    counts->read.block += last_in(last, times.block_start, mask) ? 0 : bytes;
   }
   if (!write) {
-    c->read = after_read(r, mask) | keep_reader(c, r);
-    return;
+    c->read = after_read(r, mask) | keep_reader(c, n);
+  } else {
+    counts->written.distinct += last_in(w, times.op_start, mask) ? 0 : bytes;
+    counts->written.block += last_in(w, times.block_start, mask) ? 0 : bytes;
+    if (r & OTHER_OPS)
+      check_readers(c, n);
+    if (rt < times.op_start)
+      check_op(rt, true, false);
+    else if (rt < times.block_start || r & OTHER_BLOCKS)
+      report("race between blocks: write of what another block read");
+    else if (!reads_in_order(r, mask))
+      race("global", true, r, false);
+    c->write = after_write(w, mask, atomic);
+    c->read = 0;
   }
-  counts->written.distinct += wt < times.op_start ? bytes : 0;
-  counts->written.block += wt < times.block_start ? bytes : 0;
-  if (r & OTHER_OPS)
-    check_readers(c);
-  if (rt < times.op_start)
-    check_op(rt, true, false);
-  else if (rt < times.block_start || r & OTHER_BLOCKS)
-    report("race between blocks: write of what another block read");
-  else if (!reads_in_order(r, mask))
-    race("global", true, r, false);
-  c->write = after_write(w, mask, atomic);
-  c->read = 0;
+  for (size_t i = 1; i < n; i++)
+    c[i] = c[0];
 }
 
-/* One cell of shared memory: what is older than the block is not there. */
-void touch_shared(Cell *c, uint64_t mask, bool write, bool atomic) {
+/* The same for shared memory: what is older than the block is not there. */
+void touch_shared(Cell *c, size_t n, uint64_t mask, bool write, bool atomic) {
   if (!(c->write & ALLOCATED)) {
     report("%s of shared memory out of bounds", verb(write));
     return;
@@ -254,19 +267,27 @@ void touch_shared(Cell *c, uint64_t mask, bool write, bool atomic) {
     c->write = w;
     c->read = after_read(r, mask);
   }
+  for (size_t i = 1; i < n; i++)
+    c[i] = c[0];
 }
 
+/* Runs of equal cells: mostly all cells of an access. */
 template <class F>
-inline void each_cell(Cell *cells, uintptr_t offset, size_t bytes, F touch) {
+inline void each_run(Cell *cells, uintptr_t offset, size_t bytes, F touch) {
   Cell *c = cells + offset / 2;
   if (offset & 1) {
-    touch(c++, 2);
+    touch(c++, 1, 2);
     bytes--;
   }
-  for (; bytes >= 2; bytes -= 2)
-    touch(c++, BOTH);
-  if (bytes)
-    touch(c, 1);
+  for (Cell *end = c + bytes / 2; c < end;) {
+    size_t n = 1, most = std::min((size_t) (end - c), (size_t) 1024);
+    while (n < most && c[n].write == c->write && c[n].read == c->read)
+      n++;
+    touch(c, n, BOTH);
+    c += n;
+  }
+  if (bytes & 1)
+    touch(c, 1, 1);
 }
 
 int find_constants(struct dl_phdr_info *info, size_t, void *) {
@@ -310,18 +331,22 @@ bool checking() {
 
 void access(const void *pointer, size_t bytes, bool write, bool atomic) {
   const char *p = (const char *) pointer;
-  if ((uintptr_t) p - stack_low < STACK_BYTES || !checking())
+  if ((uintptr_t) p - stack_low < STACK_BYTES || !watching)
     return;
   if ((size_t) (p - arena.base) < arena.size) {
     emu_bytes &total = write ? counts->written : counts->read;
     total.accessed += bytes;
     if (atomic)
       counts->read.accessed += bytes;
-    each_cell(arena.cells, (uintptr_t) (p - arena.base), bytes,
-              [=](Cell *c, uint64_t m) { touch_global(c, m, write, atomic); });
+    each_run(arena.cells, (uintptr_t) (p - arena.base), bytes,
+             [=](Cell *c, size_t n, uint64_t m) {
+               touch_global(c, n, m, write, atomic);
+             });
   } else if ((size_t) (p - shared_memory) < SHARED_BYTES) {
-    each_cell(shared_cells(), (uintptr_t) (p - shared_memory), bytes,
-              [=](Cell *c, uint64_t m) { touch_shared(c, m, write, atomic); });
+    each_run(shared_cells(), (uintptr_t) (p - shared_memory), bytes,
+             [=](Cell *c, size_t n, uint64_t m) {
+               touch_shared(c, n, m, write, atomic);
+             });
   } else {
     touch_other(p, bytes, write);
   }
@@ -333,6 +358,7 @@ void shadow_thread(unsigned number) {
 }
 
 void shadow_op_start(const Op *op) {
+  watching = checking();
   times.op_start = times.block_start = times.floor = ++times.now;
   ordered_time = ordered_until();
   history.push_back({times.now, op->stream, op->number, op->name});
@@ -383,9 +409,10 @@ void shadow_range(const Range &range) {
   emu_counts *kept = counts, none = {};
   counts = &none;
   shadow_thread(0);
-  each_cell(
-      arena.cells, (uintptr_t) ((char *) range.p - arena.base), range.bytes,
-      [&](Cell *c, uint64_t m) { touch_global(c, m, range.write, false); });
+  each_run(arena.cells, (uintptr_t) ((char *) range.p - arena.base),
+           range.bytes, [&](Cell *c, size_t n, uint64_t m) {
+             touch_global(c, n, m, range.write, false);
+           });
   counts = kept;
 }
 

@@ -207,6 +207,17 @@ bool is_ordered(int stream, uint32_t number) {
          ((size_t) stream < known.size() && known[(size_t) stream] >= number);
 }
 
+bool is_read_later(const void *p, size_t bytes) {
+  const char *from = (const char *) p, *to = from + bytes;
+  for (const Stream *s : streams)
+    for (const auto &op : s->queue)
+      for (const Range &r : op->ranges)
+        if (!r.write && (const char *) r.p < to &&
+            (const char *) r.p + r.bytes > from)
+          return true;
+  return false;
+}
+
 uint64_t ordered_until() {
   uint64_t until = UINT64_MAX;
   for (const Stream *s : streams) {
