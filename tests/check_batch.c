@@ -242,6 +242,103 @@ START_TEST(test_documents) {
 }
 END_TEST
 
+static void must_fail(const zt_batch_spec *spec, const zt_tokens *tokens,
+                      zt_status status, const char *word) {
+  zt_batch *batch;
+  ck_zt_fails(zt_batch_create(spec, tokens, &batch), status);
+  ck_assert_ptr_null(batch);
+  ck_assert_msg(strstr(zt_last_error(), word), "%s", zt_last_error());
+  ck_assert_uint_le(strlen(zt_last_error()), 200 + strlen(scratch));
+}
+
+/* ---- The next token ---- */
+
+static zt_batch_spec causal_spec(bool packing) {
+  zt_batch_spec spec = spans;
+  spec.task = ZT_TASK_CAUSAL;
+  spec.source_length = 0;
+  spec.target_length = TARGET;
+  spec.packing = packing;
+  spec.shuffled = false;
+  spec.start_id = -1; /* decoders have none */
+  return spec;
+}
+
+/* n tokens, each but the last with the next one as its label. */
+static void check_text(const int32_t *wanted, int64_t n, int row) {
+  const int32_t *t = target + row * TARGET, *l = labels + row * TARGET;
+  for (int64_t i = 0; i < TARGET; i++) {
+    ck_assert_int_eq(t[i], i < n ? wanted[i] : PAD);
+    ck_assert_int_eq(l[i], i + 1 < n ? wanted[i + 1] : ZT_NO_LABEL);
+  }
+}
+
+START_TEST(test_causal_windows) {
+  enum { TOKENS = 7 + 4 + 1 + 4 + 31 + 4 + 1 }; /* with end ids */
+  zt_tokens *tokens =
+      make_documents(&about, (int[]){7, 4, 0, 4, 31, 2}, 6, true);
+  zt_batch_spec spec = causal_spec(true);
+  zt_batch *batch;
+  int32_t all[TOKENS + 2];
+  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  int64_t n = zt_tokens_about(tokens)->tokens[0];
+  ck_assert_int_eq(n, 54);
+  ck_assert_int_eq(zt_batch_samples(batch), n / TARGET); /* no short tail */
+  ck_zt_ok(zt_tokens_read(tokens, 0, 0, n, all));
+  for (int64_t step = 1; step < 4; step++) {
+    zt_micro_batch micro = fill(batch, &spec, step, BATCH);
+    for (int r = 0; r < BATCH; r++)
+      check_text(all + zt_batch_sample(batch, step, r) * TARGET, TARGET, r);
+    ck_assert_int_eq(micro.tokens, BATCH * TARGET);
+    ck_assert_int_eq(micro.targets, BATCH * (TARGET - 1));
+  }
+  zt_batch_destroy(&batch);
+  zt_tokens_close(&tokens);
+}
+END_TEST
+
+/* One document a sample, with its end id if it fits. */
+START_TEST(test_causal_documents) {
+  static const int lengths[] = {0, 1, 2, 9, 10, 11, 12, 40, 3};
+  const int count = sizeof lengths / sizeof *lengths;
+  for (int end_ids = 0; end_ids < 2; end_ids++) {
+    zt_tokens *tokens = make_documents(&about, lengths, count, end_ids);
+    zt_batch_spec spec = causal_spec(false);
+    zt_batch *batch;
+    int64_t sum = 0, targets = 0, first, n;
+    ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+    ck_assert_int_eq(zt_batch_samples(batch), count);
+    zt_micro_batch micro = fill(batch, &spec, 1, count);
+    for (int r = 0; r < count; r++) {
+      int32_t text[64];
+      ck_zt_ok(zt_tokens_document(tokens, 0, r, &first, &n));
+      ck_zt_ok(zt_tokens_read(tokens, 0, first, n, text));
+      n = n < TARGET ? n : TARGET;
+      check_text(text, n, r);
+      sum += n;
+      targets += n ? n - 1 : 0;
+    }
+    ck_assert_int_eq(micro.tokens, sum);
+    ck_assert_int_eq(micro.targets, targets);
+    zt_batch_destroy(&batch);
+    zt_tokens_close(&tokens);
+  }
+}
+END_TEST
+
+START_TEST(test_causal_refusals) {
+  zt_tokens *tokens = make_documents(&about, (int[]){TARGET - 1}, 1, false);
+  zt_batch_spec spec = causal_spec(true);
+  must_fail(&spec, tokens, ZT_ERR_DATA, "data.length");
+  spec.target_length = 1;
+  must_fail(&spec, tokens, ZT_ERR_CONFIG, "data.length");
+  spec = causal_spec(false);
+  spec.vocabulary = 300; /* the file says 384 */
+  must_fail(&spec, tokens, ZT_ERR_DATA, "vocabulary");
+  zt_tokens_close(&tokens);
+}
+END_TEST
+
 /* However a step is cut, a place holds the same. */
 START_TEST(test_cut_does_not_matter) {
   static const int sizes[] = {1, 2, 3, 4, 5, 6, 7};
@@ -351,15 +448,6 @@ END_TEST
 
 /* ---- Refusals ---- */
 
-static void must_fail(const zt_batch_spec *spec, const zt_tokens *tokens,
-                      zt_status status, const char *word) {
-  zt_batch *batch;
-  ck_zt_fails(zt_batch_create(spec, tokens, &batch), status);
-  ck_assert_ptr_null(batch);
-  ck_assert_msg(strstr(zt_last_error(), word), "%s", zt_last_error());
-  ck_assert_uint_le(strlen(zt_last_error()), 200 + strlen(scratch));
-}
-
 START_TEST(test_refusals) {
   zt_tokens *tokens = make_documents(&about, (int[]){400}, 1, false);
   zt_batch_spec spec = spans;
@@ -411,6 +499,9 @@ int main(void) {
   tcase_add_test(tc, test_every_epoch_has_every_sample_once);
   tcase_add_test(tc, test_packed_windows);
   tcase_add_test(tc, test_documents);
+  tcase_add_test(tc, test_causal_windows);
+  tcase_add_test(tc, test_causal_documents);
+  tcase_add_test(tc, test_causal_refusals);
   tcase_add_test(tc, test_cut_does_not_matter);
   tcase_add_test(tc, test_pairs);
   tcase_add_test(tc, test_empty_side);
