@@ -7,11 +7,13 @@
 #include "unit.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* ---- Making files ---- */
 
 static const char *make_bytes(const void *bytes, size_t n) {
   const char *path = scratch_path("x.safetensors");
+  unlink(path); /* ext4 brings a file that is emptied and filled to the disk */
   FILE *f = fopen(path, "wb");
   ck_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
   return path;
