@@ -87,6 +87,89 @@ killed_early() {
   same_bits
 }
 
-make_uncut
+# ---- Long forms ----
+
+# The limit itself, of one minute; then the run is made to have an end.
+true_limit() {
+  sed -i -e 's/warmup = 2;/name = "constant"; &/' \
+    -e 's/steps = [0-9]*; batch/steps = 1000000; batch/' run.cfg
+  start train 2 --time=1 --signal=USR1@40
+  within 120 trained 5
+  within 120 is_pending
+  name=$(newest run)
+  echo "life 0 ended with $name"
+  steps=$(($(echo "$name" | sed 's/step-0*//') + 20))
+  sed -i "s/steps = 1000000;/steps = $steps;/" run.cfg
+  ends COMPLETED
+  says "job $job, life 1, on n"
+  mv run cut
+  uncut "$steps" 14
+  mv cut run
+  same_bits
+}
+
+# All that runs on a node dies, its slurmd first.
+slurmd_dies() {
+  start train 2 --nodelist=n4,n5
+  within 120 trained 5
+  rank=$(rank_of "$job" 1)
+  kill -s KILL "$(pgrep -f '^slurmd -N n5')"
+  stepd=$(ss -xlp | sed -n 's/.*\/spool\/n5\/.*pid=\([0-9]*\).*/\1/p')
+  # shellcheck disable=SC2086
+  kill -s KILL $stepd "$rank"
+  within 120 is_pending
+  slurmd -N n5
+  scontrol update nodename=n5 state=idle
+  ends COMPLETED
+  says "job $job, life 1, on n"
+  same_bits
+}
+
+# Anything at any time.
+any_time() {
+  uncut 900 14
+  count=0
+  start train 2 --nodelist=n6,n7
+  while [ "$count" -lt 30 ]; do
+    within 120 is_running
+    sleep "$(random 4).$(random 10)"
+    disturb "$(random 4)"
+    within 300 is_settled
+    case $(job_state) in
+      PENDING) ;;
+      COMPLETED) break ;;
+      *) start train 2 --nodelist=n6,n7 ;;
+    esac
+    count=$((count + 1))
+  done
+  ends COMPLETED
+  same_bits
+  echo "disturbed $count times:$(sort kinds | uniq -c | tr -s '\n ' ' ')"
+}
+disturb() {
+  case $1 in
+    0) echo USR1 && scancel --signal=USR1 "$job" ;;
+    1) echo scancel && scancel "$job" ;;
+    2) echo node && scontrol update nodename=n7 state=down reason=test ;;
+    3) echo rank && kill -s KILL "$(rank_of "$job" "$(random 2)")" ;;
+  esac >>kinds 2>err
+}
+random() { # N: below N
+  echo $(($(od -An -N2 -tu2 /dev/urandom) % $1))
+}
+is_running() {
+  scontrol update nodename=n7 state=idle 2>err
+  [ "$(job_state)" != PENDING ]
+}
+is_settled() {
+  is_pending || has_ended
+}
+
+make_inputs
+uncut 60 14 # there must be time to disturb others
 together limit_srun limit_mpiexec cancel down killed killed_early
+if is_long; then
+  limit=600
+  together true_limit slurmd_dies any_time
+fi
 finish cases

@@ -114,6 +114,7 @@ plugin() {
   [ ! -e run ] || fail "a run has begun: $(ls run)"
 }
 
-make_uncut
+make_inputs
+uncut 60 14 # there must be time to disturb others
 together chain chain_fails convert gpu uneven plugin
 finish cases

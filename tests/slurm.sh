@@ -15,14 +15,13 @@ fi
 . "$ZT_SRC/tests/lib.sh"
 jobs=$ZT_SRC/jobs
 
-# The uncut run, of so many steps that there is time to disturb others.
-make_uncut() {
-  make_inputs
-  steps=60
-  sed -i "s/steps = 6/steps = $steps/; s/every_steps = 3;/every_steps = 10;/" \
-    run.cfg
+# uncut STEPS BATCH: run.cfg with these, and that run without a break.
+uncut() {
+  steps=$1 want=$PWD/want
+  sed -i -e "s/{ steps = [0-9]*; batch = [0-9]*/{ steps = $1; batch = $2/" \
+    -e "s/{ every_steps = 3;/{ every_steps = 10;/" run.cfg
   good 1 ztrain run.cfg
-  { state run $steps && steps run; } >want
+  { state run "$steps" && steps run; } >"$want"
   rm -r run
 }
 
@@ -96,7 +95,7 @@ ends() {
 has_ended() {
   end=$(job_state)
   case $end in
-    PENDING | RUNNING | COMPLETING | REQUEUED) return 1 ;;
+    '' | PENDING | RUNNING | COMPLETING | REQUEUED) return 1 ;;
   esac
 }
 
@@ -110,8 +109,8 @@ says() {
 same_bits() {
   cases=$((cases + 1))
   ztinfo status run >/dev/null || fail "$(ztinfo status run)"
-  { state run $steps && steps run; } >is
-  cmp -s is ../want || fail "other bits: $(diff ../want is | head -n 5)"
+  { state run "$steps" && steps run; } >is
+  cmp -s "$want" is || fail "other bits: $(diff "$want" is | head -n 5)"
 }
 
 # rank_of JOB RANK: its process.
