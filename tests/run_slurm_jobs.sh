@@ -73,6 +73,8 @@ gpu() {
   cat >site.sh <<'END'
 srun sh -c 'echo "rank $SLURM_PROCID sees $CUDA_VISIBLE_DEVICES"'
 ZT_MAX_LIVES=1
+ztrain() { srun --nodes=1 --ntasks=1 ztrain "$@"; }
+ztinfo() { srun --nodes=1 --ntasks=1 ztinfo "$@"; }
 END
   export ZT_SITE="$PWD/site.sh"
   submit --ntasks-per-node=2 --cpus-per-task=4 \
