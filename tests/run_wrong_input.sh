@@ -69,7 +69,7 @@ of 78 'train.optimizer.betas: expected two numbers' train.optimizer.betas='[0.9]
 of 78 'train.optimizer.lr = -1' train.optimizer.lr=-1
 of 78 'train.steps = 0' train.steps=0
 of 78 'data.task = "seq2sec": must be' data.task=seq2sec
-of 78 'data.task = "causal"' data.task=causal
+of 78 '"causal"' data.task=causal
 of 78 'data.packing' data.packing=maybe
 of 78 'restart.staging: expected a size such as "64MiB"' restart.staging=64apples
 of 78 'runtime.threads = -1' runtime.threads=-1
@@ -191,7 +191,7 @@ printf '{"tokens": [5]}\n{"token": [5]}\n' >p.jsonl
 bad 65 'p.jsonl:2: neither' ztgen weights.h5 --input p.jsonl --output y
 ranks=2
 bad 65 'p.jsonl:2: neither' ztgen weights.h5 --input p.jsonl --output y
-bad 73 'no/y: cannot create' ztgen weights.h5 --tokens 5 --output no/y
+bad 73 'no/y.tmp: cannot create' ztgen weights.h5 --tokens 5 --output no/y
 ranks=1
 bad 74 '/dev/full: cannot write' ztgen weights.h5 --tokens 5 --max-new-tokens 2 \
   --output /dev/full

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "comm/agree.h"
+#include "io/output.h"
 #include "prog/backends.h"
 #include "prog/open_source.h"
 #include "prog/program.h"
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char help[] =
     "Usage: ztgen SRC [OPTION]...\n"
@@ -28,7 +31,8 @@ static const char help[] =
     "                            {\"tokens\": [ids]}; - is standard input\n"
     "      --max-new-tokens N    at most so many for each prompt (64)\n"
     "      --batch N             prompts a rank works on at once (8)\n"
-    "      --tokenizer NAME      bytes, a SentencePiece model or a tokenizer.json\n"
+    "      --tokenizer NAME      bytes, a SentencePiece model or a "
+    "tokenizer.json\n"
     "                            instead of the model's own\n"
     "      --output FILE.jsonl   write there instead of standard output\n"
     "      --json                {\"index\", \"tokens\", \"text\"} a line\n"
@@ -156,60 +160,105 @@ static zt_status format_result(zt_tokenizer *tokenizer, bool json, int64_t i,
   return line->failed ? zt_fail(ZT_ERR_MEMORY, "out of memory") : status;
 }
 
-static zt_status write_results(const options *o, zt_tokenizer *tokenizer,
-                               const zt_sequences *results) {
-  const char *name = o->output ? o->output : "standard output";
-  FILE *to = o->output ? fopen(o->output, "w") : stdout;
-  zt_status status = ZT_OK;
-  if (!to)
-    return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot create", o->output);
-  for (int64_t i = 0; i < results->count && status == ZT_OK; i++) {
-    zt_text line = {0};
-    status = format_result(tokenizer, o->json, i, results, &line);
-    if (status == ZT_OK)
-      fwrite(line.data, 1, line.size, to);
-    zt_text_free(&line);
+/* Where the results go, on rank 0: a file that is there whole or not at all, or
+ * standard output, a device, a pipe. */
+typedef struct results_file {
+  const char *name;
+  zt_output file; /* path NULL: none */
+  FILE *to;
+} results_file;
+
+/* Before anything is computed: a name that cannot be written shows at once. */
+static zt_status open_results(const char *path, results_file *r) {
+  struct stat st;
+  *r = (results_file){.name = path, .file = {.fd = -1}, .to = stdout};
+  if (!path) {
+    r->name = "standard output";
+    return ZT_OK;
   }
-  bool failed = fflush(to) != 0 || ferror(to);
-  if (o->output && fclose(to) != 0)
-    failed = true;
-  if (failed && status == ZT_OK)
-    status = zt_fail_errno(ZT_ERR_IO, "%s: cannot write", name);
-  return status;
+  if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    r->to = fopen(path, "w");
+  } else {
+    ZT_TRY(zt_output_begin(&r->file, path, true));
+    int fd = dup(r->file.fd);
+    r->to = fd < 0 ? NULL : fdopen(fd, "w");
+  }
+  return r->to ? ZT_OK
+               : zt_fail_errno(ZT_ERR_CREATE, "%s: cannot create", path);
+}
+
+static void close_results(results_file *r) {
+  if (r->to && r->to != stdout)
+    fclose(r->to);
+  r->to = NULL;
+  zt_output_discard(&r->file);
+}
+
+static zt_status write_results(const options *o, zt_tokenizer *tokenizer,
+                               const zt_sequences *results, results_file *r) {
+  bool written = true;
+  for (int64_t i = 0; i < results->count && written; i++) {
+    zt_text line = {0};
+    zt_status status = format_result(tokenizer, o->json, i, results, &line);
+    if (status == ZT_OK)
+      written = fwrite(line.data, 1, line.size, r->to) == line.size;
+    zt_text_free(&line);
+    ZT_TRY(status);
+  }
+  if (!written || fflush(r->to) != 0)
+    return zt_fail_errno(ZT_ERR_IO, "%s: cannot write", r->name);
+  return r->file.path ? zt_output_commit(&r->file) : ZT_OK;
 }
 
 /* ---- All of it ---- */
 
+/* What the prompts become, on every rank.  Rank 0 has the prompts. */
 static zt_status generate(zt_comm *comm, const options *o, zt_source *source,
-                          const zt_model *model, zt_tokenizer *tokenizer) {
-  zt_sequences prompts = {0}, results = {0};
+                          const zt_model *model, zt_sequences *prompts,
+                          zt_sequences *results) {
   zt_device *dev = NULL;
   zt_comm *between = NULL;
-  zt_status status = ZT_OK;
-  if (comm->rank == 0)
-    status = zt_read_prompts(&o->prompts, tokenizer, model, &prompts);
-  ZT_TRY(zt_agree(comm, status));
-  /* From here on nothing waits for a terminal. */
-  zt_watch_signals();
-  status = zt_share_prompts(comm, &prompts);
+  zt_status status = zt_share_prompts(comm, prompts);
   if (status == ZT_OK)
     status = zt_open_device(ZT_DEVICE_AUTO, 0, comm, &dev);
   if (status == ZT_OK)
     status = zt_open_comm(ZT_COMM_AUTO, 0, comm, dev, &between);
   /* The batch shapes the products, so it is a function of the prompts alone:
    * ranks must not change a bit. */
-  zt_generate_spec spec = {.batch = prompts.count < o->batch ? prompts.count
-                                                             : o->batch,
+  zt_generate_spec spec = {.batch = prompts->count < o->batch ? prompts->count
+                                                              : o->batch,
                            .max_new_tokens = o->max_new_tokens,
                            .prefetch = 1};
-  if (status == ZT_OK && prompts.count > 0)
-    status =
-        zt_generate(model, dev, between, source, &prompts, &spec, &results);
-  if (status == ZT_OK)
-    status = zt_agree(
-        comm, comm->rank == 0 ? write_results(o, tokenizer, &results) : ZT_OK);
+  if (status == ZT_OK && prompts->count > 0)
+    status = zt_generate(model, dev, between, source, prompts, &spec, results);
   zt_close_comm(comm, &between);
   zt_device_destroy(&dev);
+  return status;
+}
+
+/* On rank 0. */
+static zt_status begin(const options *o, const zt_model *model,
+                       zt_tokenizer *tokenizer, zt_sequences *prompts,
+                       results_file *to) {
+  ZT_TRY(zt_read_prompts(&o->prompts, tokenizer, model, prompts));
+  return open_results(o->output, to);
+}
+
+static zt_status answer(zt_comm *comm, const options *o, zt_source *source,
+                        const zt_model *model, zt_tokenizer *tokenizer) {
+  zt_sequences prompts = {0}, results = {0};
+  results_file to = {.file = {.fd = -1}};
+  bool root = comm->rank == 0;
+  zt_status status =
+      zt_agree(comm, root ? begin(o, model, tokenizer, &prompts, &to) : ZT_OK);
+  if (status == ZT_OK) {
+    zt_watch_signals(); /* from here on nothing waits for a terminal */
+    status = generate(comm, o, source, model, &prompts, &results);
+  }
+  if (status == ZT_OK)
+    status = zt_agree(comm, root ? write_results(o, tokenizer, &results, &to)
+                                 : ZT_OK);
+  close_results(&to);
   zt_sequences_free(&prompts);
   zt_sequences_free(&results);
   return status;
@@ -227,7 +276,7 @@ static zt_status run(zt_comm *comm, int argc, char **argv) {
     status = zt_model_tokenizer(source, model, o.tokenizer, &tokenizer);
   status = zt_agree(comm, status);
   if (status == ZT_OK)
-    status = generate(comm, &o, source, model, tokenizer);
+    status = answer(comm, &o, source, model, tokenizer);
   zt_tokenizer_close(&tokenizer);
   zt_model_destroy(&model);
   zt_source_close(&source);
