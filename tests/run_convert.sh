@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# ztconv import, export and init, ztinfo show and digest: whole programs on 1, 2
-# and 3 ranks.
+# ztconv import, export and init, ztinfo show and digest: whole programs, alone
+# and on several ranks.
 dir=$(mktemp -d "$ZT_BUILD/run_convert.XXXXXX") || exit 99
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 99
@@ -69,7 +69,7 @@ says 31a8811ffcbeda59 out
 
 # ---- Shards, formats ----
 
-for ranks in 1 3; do
+for ranks in 1 2; do
   zt $ranks ztconv export --max-shard-size 100kB t5v10tiny.1.h5 cut.$ranks
   for file in cut.1/*; do
     same "$file" "cut.$ranks/${file#*/}"
@@ -107,7 +107,7 @@ for name in encoder.embed_tokens decoder.embed_tokens lm_head; do
 done
 bias=decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight
 head -c 256 /dev/zero | st_add $old $bias '[16,4]'
-for ranks in 1 3; do
+for ranks in 1 2; do
   zt $ranks ztconv import --force old old.h5
   says "$bias is no parameter" err
   zt $ranks ztinfo digest old.h5
@@ -158,7 +158,7 @@ says 'lm_head.weight' out
 
 # ---- Random weights ----
 
-for ranks in 1 3; do
+for ranks in 1 2; do
   zt $ranks ztconv init --seed 7 t5v11tiny/config.json init.$ranks.h5
   same init.1.h5 init.$ranks.h5
 done
