@@ -151,4 +151,15 @@ tail -n 1 err | grep -q 'run/attempts: 3 starts died.*--restart PATH' ||
 good 2 ztrain small.cfg --restart run/restart/step-000000002
 [ ! -e run/attempts ] || fail "the first step leaves the record"
 [ "$(state run 4)" = "$want" ] || fail "attempts: other bits"
+
+# ---- What saves are compared with ----
+
+good 2 ztinfo iobench --bytes 1MiB --json .
+grep -q '"ranks": 2, .*"write_gb_per_second": [0-9.e+-]*, "read_gb' out ||
+  fail "iobench: $(cat out)"
+[ "$(find . -name '.rate*')" = "" ] || fail "iobench leaves a file"
+on 2 ztinfo iobench none
+[ $code -eq 73 ] || fail "iobench of no directory: code $code"
+grep -q '"t": "restart".*"gb_per_second": .*"raw_share": .*"stall": ' \
+  uncut/metrics.jsonl || fail "no rates in the metrics"
 finish "runs with failing calls, damage and crashes"

@@ -24,6 +24,8 @@ zt_status zt_info_digest(zt_program *program, int argc, char **argv);
 zt_status zt_info_plan(zt_program *program, int argc, char **argv);
 /** ztinfo hang RUNDIR: which rank was out of step.  Collective. */
 zt_status zt_info_hang(zt_program *program, int argc, char **argv);
+/** ztinfo iobench DIR: raw rates of a directory.  Collective. */
+zt_status zt_info_iobench(zt_program *program, int argc, char **argv);
 /** ztinfo faults.  Collective. */
 zt_status zt_info_faults(zt_program *program, int argc, char **argv);
 /** What a weights file or Hugging Face directory holds, on standard output;

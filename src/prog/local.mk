@@ -47,7 +47,7 @@ ztconv_SOURCES = src/prog/conv.h \
 dist_man_MANS += src/prog/ztconv.1 src/prog/ztgen.1 src/prog/ztinfo.1
 ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
-  src/prog/info_digest.c src/prog/info_hang.c src/prog/info_plan.c \
+  src/prog/info_digest.c src/prog/info_hang.c src/prog/info_iobench.c src/prog/info_plan.c \
   src/prog/info_restart.c src/prog/info_run.c \
   src/prog/info_show.c src/prog/info_status.c src/prog/info_tokens.c \
   src/prog/info_views.c src/prog/info_weights.c \

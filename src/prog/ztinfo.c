@@ -12,17 +12,22 @@ static const char help[] =
     "  status RUNDIR  how a run stands: exit code 0 done, 75 more, 1 failed\n"
     "  hang RUNDIR    which rank was out of step when a run stood still\n"
     "  plan RUN.cfg   memory and traffic of a run on --ranks N, without one\n"
+    "  iobench DIR    how fast a directory takes and gives bytes\n"
     "  faults         names of the fault points for ZT_FAULT (tests)\n"
     "\n"
     "  -h, --help     this text; ztinfo COMMAND --help says more\n"
     "  -V, --version  what was built, with which libraries\n";
 
 int main(int argc, char **argv) {
-  static const zt_command commands[] = {
-      {"show", zt_info_show},     {"digest", zt_info_digest},
-      {"views", zt_info_views},   {"status", zt_info_status},
-      {"hang", zt_info_hang},     {"plan", zt_info_plan},
-      {"faults", zt_info_faults}, {NULL, NULL}};
+  static const zt_command commands[] = {{"show", zt_info_show},
+                                        {"digest", zt_info_digest},
+                                        {"views", zt_info_views},
+                                        {"status", zt_info_status},
+                                        {"hang", zt_info_hang},
+                                        {"plan", zt_info_plan},
+                                        {"iobench", zt_info_iobench},
+                                        {"faults", zt_info_faults},
+                                        {NULL, NULL}};
   zt_program program = {.name = "ztinfo", .help = help};
   zt_status status = zt_program_start(&program, argc, argv);
   if (status == ZT_OK)
