@@ -113,10 +113,11 @@ slurmd_dies() {
   start train 2 --nodelist=n4,n5
   within 120 trained 5
   rank=$(rank_of "$job" 1)
-  kill -s KILL "$(pgrep -f '^slurmd -N n5')"
-  stepd=$(ss -xlp | sed -n 's/.*\/spool\/n5\/.*pid=\([0-9]*\).*/\1/p')
+  kill -s KILL "$(cat "$MINISLURM_DIR/run/slurmd.n5.pid")"
+  stepd=$(ss -xlp | grep -F "$MINISLURM_DIR/spool/n5/" |
+    sed -n 's/.*pid=\([0-9]*\).*/\1/p')
   # shellcheck disable=SC2086
-  kill -s KILL $stepd "$rank"
+  kill -s KILL $stepd "$rank" 2>err
   within 120 is_pending
   slurmd -N n5
   scontrol update nodename=n5 state=idle

@@ -118,7 +118,8 @@ rank_of() {
   for at in /proc/[0-9]*; do
     [ "$(cat "$at/comm" 2>/dev/null)" = ztrain ] || continue
     { tr '\0' '\n' <"$at/environ" >environ; } 2>/dev/null
-    grep -qx "SLURM_JOB_ID=$1" environ && grep -qx "PMI_RANK=$2" environ &&
+    grep -qxF "MINISLURM_DIR=$MINISLURM_DIR" environ &&
+      grep -qx "SLURM_JOB_ID=$1" environ && grep -qx "PMI_RANK=$2" environ &&
       echo "${at##*/}"
   done
 }
