@@ -114,6 +114,7 @@ static zt_status choose_algorithm(const zt_cuda_device *cuda,
                    "cuBLASLt has no way for a product of %ld x %ld x %ld",
                    (long) s->m, (long) s->n, (long) s->k);
   plan->algorithm = found.algo;
+  plan->workspace = found.workspaceSize;
   return ZT_OK;
 }
 
@@ -178,7 +179,7 @@ zt_status zt_cuda_gemm(zt_device *dev, const zt_gemm *call) {
                    cuda->handle, plan->operation, &call->alpha, call->b.data,
                    plan->b, call->a.data, plan->a, &call->beta, call->c.data,
                    plan->c, call->c.data, plan->c, &plan->algorithm,
-                   cuda->scratch, ZT_CUDA_SCRATCH, cuda->compute),
+                   cuda->scratch, plan->workspace, cuda->compute),
                "a matrix product");
 }
 

@@ -37,6 +37,7 @@ typedef struct zt_cuda_plan {
   cublasLtMatmulDesc_t operation;
   cublasLtMatrixLayout_t a, b, c;
   cublasLtMatmulAlgo_t algorithm;
+  size_t workspace; /* bytes of the scratch that it uses */
 } zt_cuda_plan;
 
 typedef struct zt_cuda_device {

@@ -44,10 +44,18 @@ ZT_EXTERNAL += $(CUDA_LIBS)
 endif
 
 # Flags of one library do not reach these objects: all of them are in NVCCFLAGS.
+# What ptxas says of registers and spills is kept for tests/run_ptxas.sh.
 SUFFIXES += .cu
+AM_V_NVCC = $(am__v_NVCC_@AM_V@)
+am__v_NVCC_ = $(am__v_NVCC_@AM_DEFAULT_V@)
+am__v_NVCC_0 = @echo "  NVCC    " $@;
+am__v_NVCC_1 =
 .cu.o:
 	$(AM_V_at)$(MKDIR_P) $(@D)
-	$(AM_V_GEN)$(NVCC) $(NVCCFLAGS) -I$(top_srcdir)/src -I$(top_srcdir) \
-	  -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $<
+	$(AM_V_NVCC)$(NVCC) $(NVCCFLAGS) -Xptxas -v -I$(top_srcdir)/src \
+	  -I$(top_srcdir) -MMD -MP -MF $(@:.o=.d) -MT $@ -c -o $@ $< \
+	  >$(@:.o=.ptxas) 2>&1; code=$$?; \
+	  grep -v -e '^ptxas info' -e 'bytes stack frame' $(@:.o=.ptxas); \
+	  exit $$code
 -include cuda/*.d
-CLEANFILES += cuda/*.d
+CLEANFILES += cuda/*.d cuda/*.ptxas

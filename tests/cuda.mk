@@ -66,7 +66,9 @@ CLEANFILES += $(CUDAEMU_KERNELS:.cu=.checked) $(CUDAEMU_KERNELS:.cu=.fast)
 CUDAEMU_LINK = libztprog.a libztcuda.a $(CUDAEMU_CHECKED) $(ZT_LAYERS) \
   libcudaemu.a $(CHECK_LIBS) $(ZT_EXTERNAL) $(CUDAEMU_LIBS)
 CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
-EXTRA_DIST += tests/check_cuda_attention.c tests/check_cuda_kernels.c \
+TESTS += tests/run_cuda.sh tests/run_ptxas.sh
+EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh \
+  tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
   tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
 if ZT_HAVE_CHECK
@@ -88,4 +90,20 @@ tests_ztrain_emu_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) \
   -DZT_HAVE_CUDA=1 -DZT_HAVE_NCCL=1
 tests_ztrain_emu_LDADD = $(CUDAEMU_LINK)
 src/prog/tests_ztrain_emu-ztrain.$(OBJEXT): config/build_id.h
+endif
+
+# The same with CUDA itself, for tests/gpu.sh.
+if ZT_HAVE_CUDA
+if ZT_HAVE_CHECK
+EXTRA_PROGRAMS = tests/check_cuda_attention-gpu tests/check_cuda_kernels-gpu
+CLEANFILES += $(EXTRA_PROGRAMS)
+tests_check_cuda_attention_gpu_SOURCES = tests/check_cuda_attention.c \
+  tests/cuda_unit.c tests/cuda_unit.h
+tests_check_cuda_attention_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_cuda_attention_gpu_LDADD = $(UNIT_LINK)
+tests_check_cuda_kernels_gpu_SOURCES = tests/check_cuda_kernels.c \
+  tests/cuda_unit.c tests/cuda_unit.h
+tests_check_cuda_kernels_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_cuda_kernels_gpu_LDADD = $(UNIT_LINK)
+endif
 endif

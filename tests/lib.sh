@@ -11,6 +11,9 @@ trap 'exit 99' INT TERM HUP
 cd "$dir" || exit 99
 PATH=$ZT_BUILD:$PATH
 export PATH OMP_NUM_THREADS=1
+# On processors unless a test asks for more: the same bits everywhere.
+CUDA_VISIBLE_DEVICES=
+export CUDA_VISIBLE_DEVICES
 unset ZT_FAULT ZT_KERNELS
 golden=$ZT_SRC/tests/golden
 cases=0 failures=0
