@@ -344,7 +344,6 @@ static const struct {
     {"train.batch=7", ZT_NEED_TO_TRAIN, "take 6 or 8"},
     {"train.batch=1", ZT_NEED_TO_TRAIN, "a batch of 2 or a micro-batch of 1"},
     {"train.steps=4611686018427387904", ZT_NEED_TO_TRAIN, "2^62 samples"},
-    {"train.precision=bf16", 0, "not yet supported in this version"},
     {"data.task=seq2seq", ZT_NEED_TO_TRAIN, NULL},
     {"data.length=77", 0, "data.length is for task \"causal\" alone"},
     {"data.task=causal", ZT_NEED_TO_TRAIN, NULL},

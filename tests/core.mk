@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 if ZT_HAVE_CHECK
-check_PROGRAMS += tests/check_kernels tests/check_kernel_values \
+check_PROGRAMS += tests/check_bf16 tests/check_kernels tests/check_kernel_values \
   tests/check_device tests/check_attention tests/check_ops tests/check_pass \
   tests/check_t5 tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
@@ -31,6 +31,8 @@ EXTRA_DIST += tests/kernel_sets.h tests/mpi_unit.h tests/numbers.h \
 # Programs that train small models.
 TRAIN_UNIT = tests/train_unit.c tests/train_unit.h tests/golden.c \
   tests/golden.h
+tests_check_bf16_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_bf16_LDADD = $(UNIT_LINK)
 tests_check_kernels_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_kernels_LDADD = $(UNIT_LINK)
 tests_check_kernel_values_CPPFLAGS = $(UNIT_CPPFLAGS)

@@ -111,10 +111,6 @@ static zt_status check_data(checker *c) {
 
 static void check_train(checker *c) {
   const zt_settings *s = c->settings;
-  if (s->train.precision == ZT_BF16)
-    COMPLAIN(c, "train.precision",
-             "train.precision = \"bf16\" is not yet supported in this version: "
-             "take \"fp32\"");
   if (s->train.eval_every > 0)
     COMPLAIN(c, "train.eval_every",
              "train.eval_every is not yet supported in this version: leave it "

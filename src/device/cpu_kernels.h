@@ -73,6 +73,9 @@ typedef struct zt_cpu_kernels {
   int32_t (*argmax)(const float *x, int64_t n);
   void (*adamw)(const zt_adamw *call, int64_t begin, int64_t end);
   double (*sum_squares)(const float *x, int64_t n);
+  /* bf16 to fp32, and rounded back. */
+  void (*widen)(const uint16_t *from, float *to, int64_t n);
+  void (*narrow)(const float *from, uint16_t *to, int64_t n);
 } zt_cpu_kernels;
 
 extern const zt_cpu_kernels zt_cpu_kernels_portable;
@@ -98,6 +101,7 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_embedding_backward ZT_K(zt_cpu_embedding_backward)
 #define zt_cpu_fold_rows ZT_K(zt_cpu_fold_rows)
 #define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
+#define zt_cpu_narrow ZT_K(zt_cpu_narrow)
 #define zt_cpu_norm_backward ZT_K(zt_cpu_norm_backward)
 #define zt_cpu_norm_forward ZT_K(zt_cpu_norm_forward)
 #define zt_cpu_rope ZT_K(zt_cpu_rope)
@@ -107,6 +111,7 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_softmax_again ZT_K(zt_cpu_softmax_again)
 #define zt_cpu_softmax_backward ZT_K(zt_cpu_softmax_backward)
 #define zt_cpu_sum_squares ZT_K(zt_cpu_sum_squares)
+#define zt_cpu_widen ZT_K(zt_cpu_widen)
 
 void zt_cpu_gemm_small(const zt_gemm *, int64_t, int64_t, int64_t, int64_t);
 void zt_cpu_norm_forward(const zt_norm *, int64_t, int64_t);
@@ -130,6 +135,8 @@ void zt_cpu_cross_entropy(const zt_cross_entropy *, int64_t, int64_t);
 int32_t zt_cpu_argmax(const float *, int64_t);
 void zt_cpu_adamw(const zt_adamw *, int64_t, int64_t);
 double zt_cpu_sum_squares(const float *, int64_t);
+void zt_cpu_widen(const uint16_t *, float *, int64_t);
+void zt_cpu_narrow(const float *, uint16_t *, int64_t);
 #endif
 
 #endif

@@ -23,4 +23,6 @@ const zt_cpu_kernels ZT_K(zt_cpu_kernels) = {
     .argmax = zt_cpu_argmax,
     .adamw = zt_cpu_adamw,
     .sum_squares = zt_cpu_sum_squares,
+    .widen = zt_cpu_widen,
+    .narrow = zt_cpu_narrow,
 };

@@ -203,6 +203,14 @@ zt_status zt_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
   return dev->ops->add(dev, dtype, n, to, from);
 }
 
+zt_status zt_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                     const void *from, zt_dtype to_dtype, void *to) {
+  REQUIRE((from_dtype == ZT_FP32 && to_dtype == ZT_BF16) ||
+          (from_dtype == ZT_BF16 && to_dtype == ZT_FP32));
+  dev->calls++;
+  return dev->ops->convert(dev, n, from_dtype, from, to_dtype, to);
+}
+
 zt_status zt_accumulate(zt_device *dev, int64_t n, float *to,
                         const float *from) {
   dev->calls++;

@@ -254,6 +254,8 @@ typedef struct zt_device_ops {
                       int32_t *index);
   zt_status (*add)(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
                    const void *from);
+  zt_status (*convert)(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                       const void *from, zt_dtype to_dtype, void *to);
   zt_status (*accumulate)(zt_device *dev, int64_t n, float *to,
                           const float *from);
   zt_status (*adamw)(zt_device *dev, const zt_adamw *call);
@@ -313,6 +315,10 @@ zt_status zt_argmax(zt_device *dev, int64_t rows, int64_t n, const float *x,
 /** to += from, activations of one dtype. */
 zt_status zt_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
                  const void *from);
+/** n elements from fp32 to bf16, rounded to the nearest (ties to even), or from
+ *  bf16 to fp32.  The ranges do not overlap. */
+zt_status zt_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                     const void *from, zt_dtype to_dtype, void *to);
 /** to += from, fp32: one link of the ordered reduction. */
 zt_status zt_accumulate(zt_device *dev, int64_t n, float *to,
                         const float *from);

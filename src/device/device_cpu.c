@@ -133,52 +133,41 @@ static zt_status cpu_wait(zt_device *dev) {
   return ZT_OK;
 }
 
+static size_t scratch_bytes(const zt_cpu_device *cpu) {
+  return (size_t) cpu->threads * ZT_CPU_SCRATCH * sizeof(float);
+}
+
 static void cpu_destroy(zt_device *dev) {
+  zt_cpu_device *cpu = (zt_cpu_device *) dev;
+  cpu_release(dev, cpu->scratch, scratch_bytes(cpu));
   free(dev);
 }
 
-/* ---- Sharing out rows and elements ----
- *
- * FOR_RANGES runs the statement for pieces [begin, end) of [0, n), where only
- * speed depends on how many there are: each element is computed alone. */
-/* clang-format off */
-#define FOR_RANGES(cpu, n, grain, statement)                                   \
-  do {                                                                         \
-    int64_t n_ = (n), grain_ = (grain);                                        \
-    int64_t pieces_ = (n_ + grain_ - 1) / grain_;                              \
-    int team_ = pieces_ > 1 ? (cpu)->threads : 1;                              \
-    _Pragma("omp parallel for num_threads(team_)")                             \
-    for (int64_t i_ = 0; i_ < pieces_; i_++) {                                 \
-      int64_t begin = i_ * grain_;                                             \
-      int64_t end = n_ - begin < grain_ ? n_ : begin + grain_;                 \
-      statement;                                                               \
-    }                                                                          \
-  } while (0)
-/* clang-format on */
-
-enum { ELEMENTS = 1 << 16 }; /* a piece worth handing to a thread */
-
-/* Rows that make up about one piece. */
-static int64_t rows_of(int64_t d) {
-  int64_t rows = ELEMENTS / 4 / (d ? d : 1);
-  return rows ? rows : 1;
-}
+/* ---- Operations ---- */
 
 static const zt_cpu_device *cpu_of(const zt_device *dev) {
   return (const zt_cpu_device *) dev;
 }
 
+/* Rows that make one partial sum of the weight gradient. */
+static int64_t norm_block(const zt_norm *call) {
+  return call->dtype == ZT_BF16 ? zt_cpu_bf16_norm_block(call)
+                                : ZT_CPU_NORM_BLOCK;
+}
+
 static size_t cpu_norm_workspace(const zt_device *dev, const zt_norm *call) {
   (void) dev;
-  int64_t blocks = (call->rows + ZT_CPU_NORM_BLOCK - 1) / ZT_CPU_NORM_BLOCK;
+  int64_t blocks = (call->rows + norm_block(call) - 1) / norm_block(call);
   int64_t width = call->kind == ZT_LAYER_NORM ? 2 * call->d : call->d;
   return (size_t) (blocks * width) * sizeof(float);
 }
 
 static zt_status cpu_norm_forward(zt_device *dev, const zt_norm *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->d),
-             cpu->k->norm_forward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_norm_forward(cpu, call);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->d),
+                cpu->k->norm_forward(call, begin, end));
   return ZT_OK;
 }
 
@@ -187,29 +176,36 @@ static zt_status cpu_norm_forward(zt_device *dev, const zt_norm *call) {
 static zt_status cpu_norm_backward(zt_device *dev, const zt_norm *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
   bool layer = call->kind == ZT_LAYER_NORM;
-  int64_t width = layer ? 2 * call->d : call->d;
-  int64_t blocks = (call->rows + ZT_CPU_NORM_BLOCK - 1) / ZT_CPU_NORM_BLOCK;
+  int64_t width = layer ? 2 * call->d : call->d, block = norm_block(call);
+  int64_t blocks = (call->rows + block - 1) / block;
   float *partial = call->workspace;
-  FOR_RANGES(
-      cpu, call->rows, ZT_CPU_NORM_BLOCK,
-      cpu->k->norm_backward(call, begin, end,
-                            partial + begin / ZT_CPU_NORM_BLOCK * width));
-  FOR_RANGES(cpu, call->d, 1024,
-             cpu->k->fold_rows(call->dw, partial, blocks, width, begin, end));
+  ZT_CPU_RANGES(cpu, call->rows, block, {
+    float *sum = partial + begin / block * width;
+    if (call->dtype == ZT_BF16)
+      zt_cpu_bf16_norm_backward(cpu, call, begin, end, sum);
+    else
+      cpu->k->norm_backward(call, begin, end, sum);
+  });
+  ZT_CPU_RANGES(
+      cpu, call->d, 1024,
+      cpu->k->fold_rows(call->dw, partial, blocks, width, begin, end));
   if (layer)
-    FOR_RANGES(cpu, call->d, 1024,
-               cpu->k->fold_rows(call->db, partial + call->d, blocks, width,
-                                 begin, end));
+    ZT_CPU_RANGES(cpu, call->d, 1024,
+                  cpu->k->fold_rows(call->db, partial + call->d, blocks, width,
+                                    begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_bias_forward(zt_device *dev, const zt_bias *call) {
   (void) dev;
-  const float *table = call->table;
+  const char *table = call->table;
+  const size_t size = zt_dtype_size(call->dtype);
   for (int64_t h = 0; h < call->heads; h++)
-    for (int64_t o = 0; o < call->offsets; o++)
-      call->bias[h * call->offsets + o] =
-          table[call->bucket[o] * call->heads + h];
+    for (int64_t o = 0; o < call->offsets; o++) {
+      size_t at = (size_t) (call->bucket[o] * call->heads + h);
+      zt_to_fp32(call->dtype, table + at * size,
+                 &call->bias[h * call->offsets + o], 1);
+    }
   return ZT_OK;
 }
 
@@ -225,36 +221,47 @@ static zt_status cpu_bias_backward(zt_device *dev, const zt_bias *call) {
 static zt_status cpu_activation_forward(zt_device *dev,
                                         const zt_activation *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->d),
-             cpu->k->activation_forward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_activation(cpu, call, false);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->d),
+                cpu->k->activation_forward(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_activation_backward(zt_device *dev,
                                          const zt_activation *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->d),
-             cpu->k->activation_backward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_activation(cpu, call, true);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->d),
+                cpu->k->activation_backward(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_drop(zt_device *dev, const zt_drop *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->d), cpu->k->drop(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_drop(cpu, call);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->d),
+                cpu->k->drop(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_rope(zt_device *dev, const zt_rope *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->heads * call->head_dim),
-             cpu->k->rope(call, begin, end));
+  if (call->x.dtype == ZT_BF16)
+    return zt_cpu_bf16_rope(cpu, call);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->heads * call->head_dim),
+                cpu->k->rope(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_row_bias_forward(zt_device *dev, const zt_row_bias *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, rows_of(call->n),
-             cpu->k->row_bias_forward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_row_bias_forward(cpu, call);
+  ZT_CPU_RANGES(cpu, call->rows, zt_cpu_rows(call->n),
+                cpu->k->row_bias_forward(call, begin, end));
   return ZT_OK;
 }
 
@@ -262,14 +269,20 @@ static zt_status cpu_row_bias_forward(zt_device *dev, const zt_row_bias *call) {
 static zt_status cpu_row_bias_backward(zt_device *dev,
                                        const zt_row_bias *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->n, ZT_CPU_BIAS_COLUMNS,
-             cpu->k->row_bias_backward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_row_bias_backward(cpu, call);
+  ZT_CPU_RANGES(cpu, call->n, ZT_CPU_BIAS_COLUMNS,
+                cpu->k->row_bias_backward(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_embedding_forward(zt_device *dev,
                                        const zt_embedding *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
+  if (call->dtype == ZT_BF16) {
+    zt_cpu_bf16_embedding_forward(cpu, call);
+    return ZT_OK;
+  }
   const float *table = call->table;
   size_t bytes = (size_t) call->d * sizeof *table;
 #pragma omp parallel for schedule(static) num_threads(cpu->threads)
@@ -288,14 +301,16 @@ static zt_status cpu_embedding_forward(zt_device *dev,
 static zt_status cpu_embedding_backward(zt_device *dev,
                                         const zt_embedding *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->d, 64, cpu->k->embedding_backward(call, begin, end));
+  if (call->dtype == ZT_BF16)
+    return zt_cpu_bf16_embedding_backward(cpu, call);
+  ZT_CPU_RANGES(cpu, call->d, 64, cpu->k->embedding_backward(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_cross_entropy(zt_device *dev,
                                    const zt_cross_entropy *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->rows, 1, cpu->k->cross_entropy(call, begin, end));
+  ZT_CPU_RANGES(cpu, call->rows, 1, cpu->k->cross_entropy(call, begin, end));
   for (int64_t r = 0; r < call->rows; r++)
     *call->loss += (double) call->row_loss[r];
   return ZT_OK;
@@ -312,27 +327,44 @@ static zt_status cpu_argmax(zt_device *dev, int64_t rows, int64_t n,
 static zt_status cpu_accumulate(zt_device *dev, int64_t n, float *to,
                                 const float *from) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, n, ELEMENTS,
-             cpu->k->add(to + begin, from + begin, end - begin));
+  ZT_CPU_RANGES(cpu, n, ZT_CPU_ELEMENTS,
+                cpu->k->add(to + begin, from + begin, end - begin));
   return ZT_OK;
 }
 
 static zt_status cpu_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
                          const void *from) {
-  (void) dtype;
-  return cpu_accumulate(dev, n, to, from);
+  if (dtype == ZT_FP32)
+    return cpu_accumulate(dev, n, to, from);
+  zt_cpu_bf16_add(cpu_of(dev), n, to, from);
+  return ZT_OK;
+}
+
+static zt_status cpu_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                             const void *from, zt_dtype to_dtype, void *to) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  (void) to_dtype;
+  if (from_dtype == ZT_FP32)
+    ZT_CPU_RANGES(cpu, n, ZT_CPU_ELEMENTS,
+                  cpu->k->narrow((const float *) from + begin,
+                                 (uint16_t *) to + begin, end - begin));
+  else
+    ZT_CPU_RANGES(cpu, n, ZT_CPU_ELEMENTS,
+                  cpu->k->widen((const uint16_t *) from + begin,
+                                (float *) to + begin, end - begin));
+  return ZT_OK;
 }
 
 static zt_status cpu_adamw(zt_device *dev, const zt_adamw *call) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, call->n, ELEMENTS, cpu->k->adamw(call, begin, end));
+  ZT_CPU_RANGES(cpu, call->n, ZT_CPU_ELEMENTS, cpu->k->adamw(call, begin, end));
   return ZT_OK;
 }
 
 static zt_status cpu_sum_squares(zt_device *dev, int64_t cells, const float *x,
                                  double *sums) {
   const zt_cpu_device *cpu = cpu_of(dev);
-  FOR_RANGES(cpu, cells, 16, {
+  ZT_CPU_RANGES(cpu, cells, 16, {
     for (int64_t c = begin; c < end; c++)
       sums[c] = cpu->k->sum_squares(x + c * ZT_GRID, ZT_GRID);
   });
@@ -369,6 +401,7 @@ static const zt_device_ops cpu_ops = {
     .cross_entropy = cpu_cross_entropy,
     .argmax = cpu_argmax,
     .add = cpu_add,
+    .convert = cpu_convert,
     .accumulate = cpu_accumulate,
     .adamw = cpu_adamw,
     .sum_squares = cpu_sum_squares,
@@ -392,6 +425,13 @@ zt_status zt_device_cpu_create(int threads, zt_device **dev) {
   openblas_set_num_threads(1);
 #endif
   zt_device_cpu_kernels(cpu->base.kernels);
+  void *scratch;
+  zt_status status = cpu_allocate(&cpu->base, scratch_bytes(cpu), &scratch);
+  if (status != ZT_OK) {
+    free(cpu);
+    return status;
+  }
+  cpu->scratch = scratch;
   *dev = &cpu->base;
   return ZT_OK;
 }

@@ -96,6 +96,13 @@ static zt_status null_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
   return ZT_OK;
 }
 
+static zt_status null_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                              const void *from, zt_dtype to_dtype, void *to) {
+  (void) dev, (void) n, (void) from_dtype, (void) from, (void) to_dtype;
+  (void) to;
+  return ZT_OK;
+}
+
 static zt_status null_accumulate(zt_device *dev, int64_t n, float *to,
                                  const float *from) {
   (void) dev, (void) n, (void) to, (void) from;
@@ -140,6 +147,7 @@ static const zt_device_ops null_ops = {
     .adamw = null_adamw,
     .argmax = null_argmax,
     .add = null_add,
+    .convert = null_convert,
     .accumulate = null_accumulate,
     .sum_squares = null_sum_squares,
 };

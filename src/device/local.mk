@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztdevice.a
 ZT_LAYERS += libztdevice.a
 libztdevice_a_SOURCES = \
   src/device/cpu_attention.c \
+  src/device/cpu_bf16.c \
   src/device/cpu_device.h \
   src/device/cpu_gemm.c \
   src/device/device.c src/device/device.h \
@@ -19,6 +20,7 @@ CPU_KERNELS = \
   src/device/cpu_optim.c \
   src/device/cpu_point.c \
   src/device/cpu_rope.c \
+  src/device/cpu_round.c \
   src/device/cpu_small.c \
   src/device/cpu_softmax.c \
   src/device/cpu_table.c

@@ -397,8 +397,7 @@ static zt_status make_logits(zt_tape *tape, zt_matrix x, zt_weight w,
 /* dx = scale * dlogits W and dW += scale * dlogits^T x for n rows. */
 static zt_status logits_gradients(zt_tape *tape, zt_matrix x, zt_matrix dx,
                                   zt_weight w, double scale, int64_t n,
-                                  float *dlogits) {
-  zt_matrix dl = {dlogits, w.rows, ZT_FP32};
+                                  zt_matrix dl) {
   ZT_TRY(zt_gemm_run(tape->dev, &(zt_gemm){.m = n,
                                            .n = w.cols,
                                            .k = w.rows,
@@ -430,6 +429,12 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
   ZT_TRY(zt_tape_push(tape->work, (size_t) (most * w.rows) * sizeof *logits,
                       &logits));
   ZT_TRY(zt_tape_push(tape->work, (size_t) most * sizeof *row_loss, &row_loss));
+  /* Products are of one format: what flows back is rounded first. */
+  zt_matrix dl = {logits, w.rows, x->dtype};
+  if (tape->recording && x->dtype != ZT_FP32)
+    ZT_TRY(zt_tape_push(tape->work,
+                        (size_t) (most * w.rows) * zt_dtype_size(x->dtype),
+                        &dl.data));
   for (int64_t at = 0; at < x->rows; at += most) {
     int64_t n = x->rows - at < most ? x->rows - at : most;
     zt_matrix rows = rows_from(x, x->data, at);
@@ -442,9 +447,13 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
                                        .row_loss = row_loss,
                                        .loss = loss,
                                        .gradient = tape->recording}));
-    if (tape->recording)
-      ZT_TRY(logits_gradients(tape, rows, rows_from(x, r.dx, at), w, scale, n,
-                              logits));
+    if (!tape->recording)
+      continue;
+    if (dl.data != logits)
+      ZT_TRY(zt_convert(tape->dev, n * w.rows, ZT_FP32, logits, dl.dtype,
+                        dl.data));
+    ZT_TRY(
+        logits_gradients(tape, rows, rows_from(x, r.dx, at), w, scale, n, dl));
   }
   zt_arena_release(tape->work, mark);
   return zt_tape_record(tape, loss_backward, &r, sizeof r);

@@ -363,8 +363,17 @@ zt_status zt_pass_set_target(zt_pass *pass, const int32_t *target) {
 
 zt_status zt_pass_peek(zt_pass *pass, int slot, float *values) {
   const zt_value *value = pass->slot[slot];
-  if (!value || value->dtype != ZT_FP32)
-    return zt_fail(ZT_ERR_INTERNAL, "slot %d holds no fp32 value", slot);
-  return zt_device_download(pass->inside->dev, values, value->data,
-                            zt_value_bytes(value));
+  if (!value)
+    return zt_fail(ZT_ERR_INTERNAL, "slot %d holds no value", slot);
+  /* Halves are widened from the upper half of the room on. */
+  size_t n = (size_t) (value->rows * value->cols),
+         bytes = zt_value_bytes(value);
+  char *raw = (char *) values + (n * sizeof *values - bytes);
+  ZT_TRY(zt_device_download(pass->inside->dev, raw, value->data, bytes));
+  for (size_t i = 0; value->dtype != ZT_FP32 && i < n; i++) {
+    uint16_t half;
+    memcpy(&half, raw + i * sizeof half, sizeof half);
+    zt_to_fp32(value->dtype, &half, values + i, 1);
+  }
+  return ZT_OK;
 }

@@ -71,7 +71,8 @@ static zt_status make_visits(zt_step *step) {
 static zt_status make(zt_step *step, const zt_model *model, zt_device *dev,
                       zt_comm *comm, const zt_step_sizes *sizes) {
   const zt_step_options *o = &step->options;
-  zt_zero3_options zero3 = {.training = true, .prefetch = o->prefetch};
+  zt_zero3_options zero3 = {
+      .training = true, .prefetch = o->prefetch, .dtype = o->pass.dtype};
   ZT_TRY(zt_zero3_create(model, dev, comm, &zero3, sizes ? &sizes->zero3 : NULL,
                          &step->zero3));
   ZT_TRY(zt_pass_create(model, dev, &o->pass, sizes ? &sizes->pass : NULL,

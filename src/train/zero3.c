@@ -20,7 +20,7 @@ typedef struct zt_zero3_inside {
   void *state_memory, *units_memory, *staging_memory;
   zt_arena state, units, staging;
   slot slots[ZT_COMM_SLOTS];
-  int n_slots; /* 0: one rank, nothing to gather */
+  int n_slots; /* 0: one rank in fp32, nothing to gather or to round */
   float *gradient;
   float *pieces;  /* staging of a fold */
   int *first_use; /* [units] first stage that uses it */
@@ -76,14 +76,18 @@ static zt_status make_state(zt_zero3 *z) {
   return ZT_OK;
 }
 
-/* With one rank a unit is its own slice: nothing to gather, no copy. */
+/* With one rank a unit is its own slice: nothing to gather, and in fp32 no
+ * copy. */
 static zt_status make_units(zt_zero3 *z) {
   zt_zero3_inside *in = z->inside;
   int64_t most = largest_padded(z);
-  in->n_slots = z->comm->size > 1 ? z->options.prefetch + 1 : 0;
+  size_t size = zt_dtype_size(z->options.dtype);
+  in->n_slots = z->comm->size > 1             ? z->options.prefetch + 1
+                : z->options.dtype == ZT_FP32 ? 0
+                                              : 1;
   for (int i = 0; i < in->n_slots; i++) {
     in->slots[i].unit = NOTHING;
-    ZT_TRY(push(&in->units, most, sizeof(float), &in->slots[i].data));
+    ZT_TRY(push(&in->units, most, size, &in->slots[i].data));
   }
   if (!z->options.training)
     return ZT_OK;
@@ -202,12 +206,21 @@ static slot *slot_to_spare(zt_zero3_inside *in, int from, int to) {
 }
 
 static zt_status start_gather(zt_zero3 *z, int unit, slot *to) {
-  size_t bytes = (size_t) z->shard.slice[unit] * sizeof(float);
+  const zt_dtype dtype = z->options.dtype;
+  const int64_t slice = z->shard.slice[unit];
+  const size_t bytes = (size_t) slice * zt_dtype_size(dtype);
+  const void *own = z->master + z->shard.at[unit];
+  if (dtype != ZT_FP32) {
+    void *rounded = (char *) to->data + (size_t) z->comm->rank * bytes;
+    ZT_TRY(zt_convert(z->dev, slice, ZT_FP32, own, dtype, rounded));
+    own = rounded;
+  }
   to->unit = unit;
-  to->pending = true;
-  return zt_comm_all_gather_start(z->comm, (int) (to - z->inside->slots),
-                                  z->master + z->shard.at[unit], to->data,
-                                  bytes);
+  to->pending = z->comm->size > 1;
+  if (!to->pending)
+    return zt_fault_check(ZT_FAULT_GATHER);
+  return zt_comm_all_gather_start(z->comm, (int) (to - z->inside->slots), own,
+                                  to->data, bytes);
 }
 
 zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {

@@ -29,8 +29,10 @@ typedef struct zt_zero3_sizes {
 } zt_zero3_sizes;
 
 typedef struct zt_zero3_options {
-  bool training; /* else parameters alone */
-  int prefetch;  /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
+  bool training;  /* else parameters alone */
+  int prefetch;   /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
+  zt_dtype dtype; /* of gathered units: ZT_FP32, or ZT_BF16, which each owner
+                     rounds to before the gather */
 } zt_zero3_options;
 
 typedef struct zt_zero3 {
@@ -65,7 +67,7 @@ zt_zero3_sizes zt_zero3_peak(const zt_zero3 *zero3);
  *  \param[in] stages  [n]; copied */
 zt_status zt_zero3_plan_visits(zt_zero3 *zero3, const int *stages, int n);
 /** The next stage on the list: its unit, gathered.
- *  \param[out] params  [unit], valid until the next call */
+ *  \param[out] params  [unit] of options.dtype, valid until the next call */
 zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params);
 
 /** Forget accumulated gradients: begin a step.  Local. */
