@@ -5,8 +5,10 @@ check_PROGRAMS += tests/check_batch tests/check_span tests/check_tokenizer \
 TESTS += tests/check_batch tests/check_span tests/check_tokenizer \
   tests/check_tokens tests/check_bpe
 endif
-TESTS += tests/run_conv_tokens.sh tests/run_sentencepiece.sh
-EXTRA_DIST += tests/run_conv_tokens.sh tests/run_sentencepiece.sh \
+TESTS += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
+  tests/run_sentencepiece.sh
+EXTRA_DIST += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
+  tests/run_sentencepiece.sh \
   tests/long_data.sh tests/golden/tokenizer/make.py \
   tests/golden/tokenizer/text.json \
   tests/golden/tokenizer/gpt2.json tests/golden/tokenizer/gpt2.ids \

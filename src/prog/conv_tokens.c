@@ -26,13 +26,15 @@ typedef struct options {
 
 static const char help_text[] =
     "Usage: ztconv tokens OUT.h5 [OPTION]... IN...\n"
-    "Write the token file OUT.h5 from plain text and JSONL.\n"
+    "Write the token file OUT.h5 from text, JSONL and other trainers' tokens.\n"
     "\n"
     "IN.jsonl or IN.json holds one object a line: {\"text\": \"...\"},\n"
-    "{\"tokens\": [ids]} or {\"source\": ..., \"target\": ...} (text or ids). "
-    "Any other\n"
-    "file is one document of plain text; - is standard input.  Text gets the\n"
-    "tokenizer's end id, ids are taken as they are.\n"
+    "{\"tokens\": [ids]} or {\"source\": ..., \"target\": ...} (text or ids).\n"
+    "IN.bin is llm.c's, or Megatron's if IN.idx is beside it.  Any other file "
+    "is\n"
+    "one document of plain text; - is standard input.  Text gets the "
+    "tokenizer's\n"
+    "end id, ids are taken as they are.\n"
     "\n"
     "  --tokenizer NAME  bytes (ByT5), or the path of a SentencePiece model or "
     "a\n"
@@ -227,6 +229,7 @@ static zt_status run_alone(const options *o, char **operands, int n) {
                        .replace = o->force,
                        .jsonl = o->jsonl,
                        .field = o->field,
+                       .eos_given = o->eos != UNSET,
                        .progress = progress,
                        .context = &w};
   zt_status status = ZT_OK;

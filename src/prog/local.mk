@@ -40,6 +40,7 @@ ztconv_SOURCES = src/prog/conv.h \
   src/prog/conv_init.c src/prog/conv_tokens.c src/prog/conv_verify.c \
   src/prog/export_plan.c src/prog/export_plan.h \
   src/prog/hf_output.c src/prog/hf_output.h \
+  src/prog/token_binary.c src/prog/token_binary.h \
   src/prog/token_input.c src/prog/token_input.h \
   src/prog/transfer.c src/prog/transfer.h \
   src/prog/weights_file.c src/prog/weights_file.h \

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "prog/token_binary.h"
 #include "train/watch.h"
 
 #include <errno.h>
@@ -40,8 +41,8 @@ static zt_status add_target_ids(void *context, const int32_t *ids, size_t n) {
   return zt_token_writer_add(in->writer, ZT_STREAM_TARGET, ids, n);
 }
 
-/* The first document decides what the file holds. */
-static zt_status expect(zt_token_input *in, const source *from, bool pairs) {
+zt_status zt_token_input_expect(zt_token_input *in, const char *path,
+                                int64_t line, bool pairs) {
   if (!in->writer) {
     in->info.pairs = pairs;
     return zt_token_writer_create(in->output, &in->info, in->replace,
@@ -50,9 +51,13 @@ static zt_status expect(zt_token_input *in, const source *from, bool pairs) {
   if (zt_token_writer_about(in->writer)->pairs == pairs)
     return ZT_OK;
   return zt_fail(ZT_ERR_DATA,
-                 "%s:%" PRId64 ": %s, but %s came before; make two files",
-                 from->path, from->line, pairs ? "a pair" : "a document",
+                 "%s:%" PRId64 ": %s, but %s came before; make two files", path,
+                 line, pairs ? "a pair" : "a document",
                  pairs ? "documents" : "pairs");
+}
+
+static zt_status expect(zt_token_input *in, const source *from, bool pairs) {
+  return zt_token_input_expect(in, from->path, from->line, pairs);
 }
 
 /* The next piece of a text; the end id after the last. */
@@ -289,6 +294,8 @@ static zt_status add_lines(zt_token_input *in, source *from, lines *l) {
 
 zt_status zt_token_input_add(zt_token_input *in, const char *path) {
   source from;
+  if (zt_is_token_binary(path))
+    return zt_token_binary_add(in, path);
   ZT_TRY(open_source(&from, path));
   lines l = {.capacity = BLOCK, .data = zt_calloc(BLOCK, 1)};
   zt_status status = ZT_ERR_MEMORY;
