@@ -114,15 +114,17 @@ bool on_device(const void *p);
 /** Bytes from p to the end of its allocation, 0: freed or none. */
 size_t allocated(const void *p);
 void *device_allocate(size_t bytes);
-/** Mark as there (in an op, or by the host) and fill with NaN. */
+/** It is there from now on (in an op, or for the host), filled with NaN. */
 void device_ready(void *p);
+/** Cell::write of memory there that was not touched yet; 0: freed or none. */
+uint64_t fresh_word(const void *p);
 /** \return false if there is nothing to free. */
 bool device_free(void *p);
 void memory_info(size_t *free_bytes, size_t *total);
 /** Between these the host may touch the arena; they nest. */
 void arena_open();
 void arena_close();
-/** Watch the host closely for a while, whatever that costs. */
+/** Watch the host closely a few times more, whatever that costs. */
 void arena_watch();
 
 bool is_pinned(const void *p);
@@ -167,8 +169,8 @@ void shadow_block_start();
 void shadow_barrier();
 void shadow_syncwarp(unsigned warp, unsigned mask, bool all);
 void shadow_range(const Range &range);
-void shadow_allocated(void *p, size_t bytes);
-void shadow_freed(void *p, size_t bytes);
+/** Cell::write of memory that the running operation, or the host, allocates. */
+uint64_t shadow_fresh();
 /** An access of the running CUDA thread. */
 void access(const void *p, size_t bytes, bool write, bool atomic);
 

@@ -20,12 +20,13 @@ Arena arena;
 
 namespace {
 
-enum : size_t { PAGE = 4096, RED_ZONE = 256, LARGE = 1 << 20 };
+enum : size_t { PAGE = 4096, RED_ZONE = 256, LARGE = 64 << 10 };
 const size_t ARENA_BYTES = (size_t) 1 << 38;
 
 struct Allocation {
   size_t bytes;
   int device;
+  uint64_t fresh; /* Cell::write of what was not touched yet, 0: not there */
 };
 std::map<char *, Allocation> allocations;
 std::map<int, size_t> used; /* by device */
@@ -51,7 +52,7 @@ size_t up(size_t n, size_t to) {
 
 double seconds() {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
@@ -156,8 +157,8 @@ size_t allocated(const void *p) {
 }
 
 /* Taking the arena away and back costs, the more the larger it is; so it is
- * left with the host when that took a tenth of the time and is no longer new.
- * In the fast mode it always is. */
+ * left with the host once that has taken a twentieth of all time.  In the fast
+ * mode it always is. */
 void arena_open() {
   if (opened++ || !closed)
     return;
@@ -168,19 +169,19 @@ void arena_open() {
 }
 
 void arena_close() {
-  static const double start = seconds();
   if (--opened || !checking() || !arena.base)
     return;
   double from = seconds();
-  if (++closings > 1000 && spent > 0.1 * (from - start))
+  if (closings > 100 && spent > 0.05 * from)
     return;
+  closings++;
   protect(arena.base, up(arena.top, PAGE), PROT_NONE);
   spent += seconds() - from;
   closed = true;
 }
 
 void arena_watch() {
-  closings = 0;
+  closings -= 10;
 }
 
 void *device_allocate(size_t bytes) {
@@ -202,16 +203,39 @@ void *device_allocate(size_t bytes) {
     size_t cells = up(room / 2 * sizeof(Cell) + (size_t) (first - page), PAGE);
     protect(page, cells, PROT_READ | PROT_WRITE);
   }
-  allocations[p] = {bytes, current_device()};
+  allocations[p] = {bytes, current_device(), 0};
   return p;
 }
 
+uint64_t fresh_word(const void *p) {
+  auto it = find(p);
+  return it == allocations.end() ? 0 : it->second.fresh;
+}
+
+/* In large memory nothing is touched: pages, and cells eight times as many,
+ * come when they are used. */
 void device_ready(void *p) {
-  size_t bytes = allocated(p);
+  auto it = find(p);
+  size_t bytes = it->second.bytes;
+  it->second.fresh = shadow_fresh();
+  if (checking() && bytes >= LARGE)
+    return;
   arena_open();
   memset(p, 0xff, bytes);
-  shadow_allocated(p, bytes);
   arena_close();
+}
+
+/* Whole pages go back, and are zero when they are touched again. */
+static void wipe(char *p, size_t bytes, int poison) {
+  char *from = (char *) up((uintptr_t) p, PAGE);
+  char *to = (char *) (((uintptr_t) p + bytes) / PAGE * PAGE);
+  if (bytes < LARGE) {
+    memset(p, poison, bytes);
+    return;
+  }
+  memset(p, poison, (size_t) (from - p));
+  memset(to, poison, (size_t) (p + bytes - to));
+  madvise(from, (size_t) (to - from), MADV_DONTNEED);
 }
 
 bool device_free(void *p) {
@@ -222,16 +246,10 @@ bool device_free(void *p) {
   used[it->second.device] -= up(bytes ? bytes : 1, 256) + RED_ZONE;
   allocations.erase(it);
   arena_open();
-  shadow_freed(p, bytes);
-  if (bytes < LARGE) {
-    memset(p, 0xdd, bytes);
-  } else { /* the pages go back; what is left at the ends is poisoned */
-    char *from = (char *) up((uintptr_t) p, PAGE);
-    char *to = (char *) (((uintptr_t) p + bytes) / PAGE * PAGE);
-    memset(p, 0xdd, (size_t) (from - (char *) p));
-    memset(to, 0xdd, (size_t) ((char *) p + bytes - to));
-    madvise(from, (size_t) (to - from), MADV_DONTNEED);
-  }
+  wipe((char *) p, bytes, 0xdd);
+  if (arena.cells)
+    wipe((char *) (arena.cells + ((char *) p - arena.base) / 2),
+         (bytes + 1) / 2 * sizeof(Cell), 0);
   arena_close();
   return true;
 }

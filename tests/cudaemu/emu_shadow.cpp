@@ -189,7 +189,12 @@ uint64_t keep_reader(Cell *c, size_t n) {
   return r & OTHER_OPS;
 }
 
-bool usable(Cell *c, bool write, uint64_t mask) {
+/* Cells that nobody touched yet have no word of their own. */
+bool usable(Cell *c, size_t n, bool write, uint64_t mask) {
+  if (!(c->write & ALLOCATED)) {
+    const char *p = arena.base + (c - arena.cells) * 2;
+    c->write = allocated(p) + 1 < 2 * n ? 0 : fresh_word(p);
+  }
   if (!(c->write & ALLOCATED)) {
     report("%s of device memory out of bounds or freed", verb(write));
     return false;
@@ -208,7 +213,7 @@ bool last_in(uint64_t word, uint64_t since, uint64_t mask) {
 
 /* Some cells of global memory that are equal until now, by a thread. */
 void touch_global(Cell *c, size_t n, uint64_t mask, bool write, bool atomic) {
-  if (!usable(c, write && !atomic, mask))
+  if (!usable(c, n, write && !atomic, mask))
     return;
   uint64_t w = c->write, r = c->read, wt = time_of(w), rt = time_of(r);
   size_t bytes = mask == BOTH ? 2 * n : 1;
@@ -416,21 +421,11 @@ void shadow_range(const Range &range) {
   counts = kept;
 }
 
-void shadow_allocated(void *p, size_t bytes) {
-  if (!arena.cells)
-    return;
+uint64_t shadow_fresh() {
   uint64_t word = ALLOCATED;
   if (current_op)
     word |= times.now << TIME_SHIFT | BOTH << MASK_SHIFT;
-  Cell *c = arena.cells + ((char *) p - arena.base) / 2;
-  std::fill(c, c + (bytes + 1) / 2, Cell{word, 0});
-}
-
-void shadow_freed(void *p, size_t bytes) {
-  if (!arena.cells)
-    return;
-  Cell *c = arena.cells + ((char *) p - arena.base) / 2;
-  std::fill(c, c + (bytes + 1) / 2, Cell{0, 0});
+  return word;
 }
 
 } // namespace emu
