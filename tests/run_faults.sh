@@ -39,8 +39,20 @@ export.write extract export
 generate.token generate continue
 END
 
+# each RANKS PROGRAM ARGUMENT...: the same as on; codes has that of each rank.
+each() {
+  each_ranks=$1
+  shift
+  rm -f codes
+  # shellcheck disable=SC2016
+  on "$each_ranks" sh -c '"$@"
+    code=$?
+    echo $code >>codes
+    exit $code' sh "$@"
+}
+
 train() {
-  on "$1" ztrain run.cfg -s train.steps=4 -s restart.every_steps=2 \
+  each "$1" ztrain run.cfg -s train.steps=4 -s restart.every_steps=2 \
     -s restart.max_failures=0
 }
 
@@ -58,11 +70,11 @@ act() {
   case $1 in
     train) train "$2" ;;
     resume) cp -r half run && train "$2" ;;
-    import) on "$2" ztconv import "$golden/t5v10tiny" x.h5 ;;
-    export) on "$2" ztconv export weights.h5 x ;;
-    extract) on "$2" ztconv export $old x ;;
-    generate) on "$2" ztgen weights.h5 --tokens '5 6 7' --max-new-tokens 3 ;;
-    continue) on "$2" ztgen $old --tokens '5 6 7' --max-new-tokens 3 ;;
+    import) each "$2" ztconv import "$golden/t5v10tiny" x.h5 ;;
+    export) each "$2" ztconv export weights.h5 x ;;
+    extract) each "$2" ztconv export $old x ;;
+    generate) each "$2" ztgen weights.h5 --tokens '5 6 7' --max-new-tokens 3 ;;
+    continue) each "$2" ztgen $old --tokens '5 6 7' --max-new-tokens 3 ;;
   esac
 }
 
@@ -89,9 +101,12 @@ walk() {
   export ZT_FAULT="$point@$rank"
   act "$what" "$ranks"
   unset ZT_FAULT
-  if [ $code -ne 74 ]; then
-    is_abrupt "$point" "$ranks" && [ $code -ne 0 ] && [ $code -ne 124 ] ||
-      fail "$name: code $code: $(cat err)"
+  if is_abrupt "$point" "$ranks"; then
+    [ $code -ne 0 ] && [ $code -ne 124 ] || fail "$name: code $code: $(cat err)"
+    ! grep -qx 0 codes || fail "$name: a rank ends well"
+  else
+    [ "$(grep -cx 74 codes)" -eq "$ranks" ] && [ $code -eq 74 ] ||
+      fail "$name: code $code, of ranks $(cat codes): $(cat err)"
   fi
   grep '^zt[a-z]*: ' err | grep -v '^zt[a-z]*: warning: ' >said
   [ "$(grep -c . said)" -eq 1 ] && [ "$(wc -m <said)" -le 208 ] ||
