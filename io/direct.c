@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "io/direct.h"
 
+#include "base/beat.h"
 #include "io/output.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ static size_t try_direct(zt_direct *file, bool write, char *bytes, size_t n,
       continue;
     if (done < 0 && errno == EINVAL)
       file->refuse = true;
+    zt_beat_work();
     return done < 0 ? 0 : (size_t) done;
   }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "io/output.h"
 
+#include "base/beat.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -186,6 +187,7 @@ zt_status zt_write_at(int fd, const char *path, const void *bytes, size_t n,
       errno = ENOSPC;
     if (m <= 0)
       return zt_fail_errno(ZT_ERR_IO, "%s: cannot write", path);
+    zt_beat_work();
     done += (size_t) m;
   }
   return ZT_OK;

@@ -152,18 +152,26 @@ zt_status zt_restart_advance(zt_restart_writer *writer, bool any_busy,
   return status == ZT_OK ? ZT_OK : give_up(writer, status);
 }
 
-/* Whether any rank still writes.  Asking is no progress; blocks that any of
- * them has taken since it was last asked are. */
-static zt_status ask_all(zt_restart_writer *w, int *seen, bool *busy) {
-  pthread_mutex_lock(&w->lock);
-  int taken = w->next;
-  pthread_mutex_unlock(&w->lock);
-  int64_t state[] = {zt_restart_busy(w), taken != *seen};
-  *seen = taken;
+/* What a rank saw when it last asked the others. */
+typedef struct view {
+  uint64_t worked; /* signs of its writing threads */
+  bool busy;
+} view;
+
+/* Whether any rank still writes.  Asking is no progress; what any of them has
+ * written since is. */
+static zt_status ask_all(zt_restart_writer *w, view *last, bool *any_busy) {
+  view now = {.worked = zt_beat_worked(), .busy = zt_restart_busy(w)};
+  if (now.busy && !last->busy)
+    zt_beat("writing a restart");
+  else if (!now.busy && last->busy)
+    zt_beat_call("the end of a save", ZT_BEAT_WAIT, false);
+  int64_t state[] = {now.busy, now.worked != last->worked};
+  *last = now;
   zt_beat_hold(true);
   zt_status status = zt_comm_all_reduce(w->comm, state, 2, ZT_MAX);
   zt_beat_hold(false);
-  *busy = state[0];
+  *any_busy = state[0];
   if (state[1])
     zt_beat_alive();
   return status;
@@ -171,12 +179,11 @@ static zt_status ask_all(zt_restart_writer *w, int *seen, bool *busy) {
 
 zt_status zt_restart_finish(zt_restart_writer *writer, zt_restart_end *end) {
   int64_t began = zt_clock_ns(), stall = writer->stall;
-  int seen = -1;
+  view last = {.busy = !zt_restart_busy(writer)};
   *end = (zt_restart_end){0};
-  zt_beat("end of a save");
   while (writer->phase != ZT_JOB_NONE) {
     bool busy;
-    ZT_TRY(ask_all(writer, &seen, &busy));
+    ZT_TRY(ask_all(writer, &last, &busy));
     if (busy)
       nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     ZT_TRY(zt_restart_advance(writer, busy, end));

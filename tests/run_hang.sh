@@ -7,7 +7,7 @@
 . "$ZT_SRC/tests/launch.sh"
 make_inputs
 set -- -s train.steps=100000 -s restart.every_steps=5 \
-  -s run.watchdog_seconds=2.5
+  -s run.watchdog_seconds=2
 
 # hangs RANK RANKS: one is stopped for ever, in the middle.
 hangs() {
@@ -44,7 +44,7 @@ hangs 0 2 "$@" # the next life of the same run
 start 2 "$@"
 steps_more 20
 send STOP 0 1
-sleep 4
+sleep 3
 send CONT 0 1
 steps_more 50
 send TERM 0
@@ -53,8 +53,30 @@ ended_well "suspended and continued"
 ztinfo hang run 2>err >out
 [ $? -eq 66 ] || fail "ztinfo hang without a hang: $(cat out err)"
 
+# A disk that is slow holds a run up; one that never answers is a rank out of
+# step, though all of them ask each other all the time.
+shim=$ZT_BUILD/tests/shim/shim.so
+if [ -e "$shim" ] && LD_PRELOAD=$shim ztinfo --version >/dev/null 2>&1; then
+  ZT_SHIM_UNDER=run/restart ZT_SHIM_RANK=1
+  export ZT_SHIM_UNDER ZT_SHIM_RANK
+  rm -rf run
+  good 2 env LD_PRELOAD="$shim" ZT_SHIM_FAIL=write:1+:slow \
+    ztrain run.cfg -s run.watchdog_seconds=1 -s restart.every_steps=0
+  rm -rf run
+  cases=$((cases + 1))
+  on 2 env LD_PRELOAD="$shim" ZT_SHIM_FAIL=write:3:stuck \
+    ztrain run.cfg -s run.watchdog_seconds=1 -s restart.every_steps=0
+  ztinfo status run >status
+  says 'failed with code 76 on rank 1' status "a write that never ends"
+  ztinfo hang run >report
+  says "^rank 1 of 2 is out of step: at 'writing a restart' .*; the others are \
+in the end of a save" report "a write that never ends"
+  rm -rf run
+fi
+
 # A dead rank: the launcher sees it.
 start 3 "$@"
+steps_more 1
 send KILL 2
 ended "rank 2 killed"
 [ $code -ne 0 ] || fail "rank 2 killed: code 0"

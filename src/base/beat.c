@@ -14,6 +14,7 @@ static struct {
   zt_beat_event events[PLACES];
   _Atomic uint64_t written;
   _Atomic uint64_t beats; /* events and signs of life */
+  _Atomic uint64_t works;
   _Atomic int64_t allowed;
   int64_t step, micro_batch, unit;
   bool held;
@@ -49,6 +50,14 @@ void zt_beat_call(const char *what, int64_t call, bool done) {
 
 void zt_beat_alive(void) {
   atomic_fetch_add_explicit(&ring.beats, 1, memory_order_relaxed);
+}
+
+void zt_beat_work(void) {
+  atomic_fetch_add_explicit(&ring.works, 1, memory_order_relaxed);
+}
+
+uint64_t zt_beat_worked(void) {
+  return atomic_load_explicit(&ring.works, memory_order_relaxed);
 }
 
 void zt_beat_hold(bool hold) {

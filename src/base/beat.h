@@ -11,13 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ZT_BEATS = 1024 };
+enum {
+  ZT_BEATS = 1024,
+  ZT_BEAT_WAIT = -1 /* for others, but not in one collective */
+};
 
 typedef struct zt_beat_event {
-  int64_t at;                      /* ns, zt_clock_ns() */
-  const char *what;                /* "forward", "all-reduce" */
-  int64_t call;                    /* number of the collective, 0: none */
-  bool done;                       /* the collective has returned */
+  int64_t at;       /* ns, zt_clock_ns() */
+  const char *what; /* "forward", "all-reduce" */
+  int64_t call;     /* number of the collective, 0: none, ZT_BEAT_WAIT */
+  bool done;        /* the collective has returned */
   int64_t step, micro_batch, unit; /* -1: none */
 } zt_beat_event;
 
@@ -26,10 +29,14 @@ void zt_beat_place(int64_t step, int64_t micro_batch, int64_t unit);
 /** Something local begins.
  *  \param[in] what  must stay */
 void zt_beat(const char *what);
-/** A collective begins, or has returned. */
+/** A collective begins, or has returned; or ZT_BEAT_WAIT. */
 void zt_beat_call(const char *what, int64_t call, bool done);
 /** Progress that is no event of its own; any thread. */
 void zt_beat_alive(void);
+/** Work of another thread is done, which is progress only for who waits for it:
+ *  the waiting thread looks at the number of such signs.  Any thread. */
+void zt_beat_work(void);
+uint64_t zt_beat_worked(void);
 /** While held, calls of collectives are neither events nor progress: for a loop
  *  that asks the others again and again. */
 void zt_beat_hold(bool hold);

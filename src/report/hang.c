@@ -35,7 +35,7 @@ static void take_last(zt_hang_rank *r, const zt_beat_event *events, int n) {
   if (n == 0)
     return;
   const zt_beat_event *last = &events[n - 1];
-  r->inside = last->call > 0 && !last->done;
+  r->inside = last->call != 0 && !last->done;
   snprintf(r->what, sizeof r->what, "%s", last->what);
   r->step = last->step;
   r->micro_batch = last->micro_batch;

@@ -84,10 +84,10 @@ static const struct {
   const char *name;
   int what;
 } whats[] = {
-    {"ENOSPC", ENOSPC},  {"EIO", EIO},         {"EDQUOT", EDQUOT},
-    {"EINTR", EINTR},    {"EINVAL", EINVAL},   {"EOPNOTSUPP", EOPNOTSUPP},
-    {"ESTALE", ESTALE},  {"ENOMEM", ENOMEM},   {"short", SHIM_SHORT},
-    {"slow", SHIM_SLOW}, {"crash", SHIM_CRASH}};
+    {"ENOSPC", ENOSPC},  {"EIO", EIO},          {"EDQUOT", EDQUOT},
+    {"EINTR", EINTR},    {"EINVAL", EINVAL},    {"EOPNOTSUPP", EOPNOTSUPP},
+    {"ESTALE", ESTALE},  {"ENOMEM", ENOMEM},    {"short", SHIM_SHORT},
+    {"slow", SHIM_SLOW}, {"stuck", SHIM_STUCK}, {"crash", SHIM_CRASH}};
 
 static int my_rank(void) {
   static const char *const keys[] = {"PMI_RANK", "OMPI_COMM_WORLD_RANK",
@@ -137,6 +137,8 @@ static int fate(int call, const char *path) {
     usleep(200000);
     return 0;
   }
+  while (what == SHIM_STUCK)
+    sleep(3600);
   if (what == SHIM_CRASH) {
     volatile int *nowhere = NULL;
     *nowhere = 0;

@@ -11,7 +11,8 @@
  *    ZT_SHIM_RANK=R            on this rank alone
  *  CALL is one of the names in the list, or "any" for all that change a file.
  *  WHAT is an error (ENOSPC EIO EDQUOT EINTR EINVAL EOPNOTSUPP ESTALE ENOMEM),
- *  "short" (a transfer of half the bytes), "slow" (0.2 s late) or "crash". */
+ *  "short" (a transfer of half the bytes), "slow" (0.2 s late), "stuck" (it
+ *  never returns) or "crash". */
 #ifndef ZT_TESTS_SHIM_H
 #define ZT_TESTS_SHIM_H
 
@@ -40,7 +41,7 @@ enum {
       SHIM_CALLS
 };
 
-enum { SHIM_SHORT = -1, SHIM_SLOW = -2, SHIM_CRASH = -3 };
+enum { SHIM_SHORT = -1, SHIM_SLOW = -2, SHIM_CRASH = -3, SHIM_STUCK = -4 };
 
 /** From now on: let the n-th call of a kind, under a path, end like this.
  *  \param[in] what   errno, or one of the above
