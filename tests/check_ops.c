@@ -536,85 +536,6 @@ START_TEST(a_full_arena_is_named) {
 }
 END_TEST
 
-/* ---- The loss in pieces ---- */
-
-/* A vocabulary so large that logits are made for 16 rows at a time. */
-enum { VOCABULARY = 200000, WIDTH = 3, TOKENS = 21 };
-
-typedef struct large {
-  float params[VOCABULARY * WIDTH], grads[VOCABULARY * WIDTH];
-  float x[TOKENS * WIDTH];
-  int32_t labels[TOKENS];
-  /* Wanted. */
-  double loss, dx[TOKENS * WIDTH];
-  int32_t best[TOKENS];
-} large;
-
-static const double logit_scale = 0.5;
-
-static double logit_of(const large *l, int row, int id) {
-  double sum = 0;
-  for (int i = 0; i < WIDTH; i++)
-    sum += (double) l->x[row * WIDTH + i] * (double) l->params[id * WIDTH + i];
-  return logit_scale * sum;
-}
-
-static void reference_row(large *l, int row) {
-  double sum = 0, best = -INFINITY;
-  int32_t label = l->labels[row];
-  for (int v = 0; v < VOCABULARY; v++) {
-    double logit = logit_of(l, row, v);
-    sum += exp(logit);
-    if (logit > best)
-      l->best[row] = v;
-    best = fmax(best, logit);
-  }
-  if (label < 0)
-    return;
-  l->loss += log(sum) - logit_of(l, row, label);
-  for (int v = 0; v < VOCABULARY; v++) {
-    double g = exp(logit_of(l, row, v)) / sum - (v == label);
-    for (int i = 0; i < WIDTH; i++)
-      l->dx[row * WIDTH + i] +=
-          logit_scale * g * (double) l->params[v * WIDTH + i];
-  }
-}
-
-START_TEST(large_vocabularies_go_in_pieces) {
-  static large l;
-  bench *b = open_bench();
-  const zt_weight w = weight_at(0, VOCABULARY, WIDTH);
-  const size_t size = 1 << 25;
-  void *memory;
-  int32_t index[TOKENS / 2];
-  numbers_fill(l.params, VOCABULARY * WIDTH, 1, 2);
-  numbers_fill(l.x, TOKENS * WIDTH, 2, 2);
-  for (int r = 0; r < TOKENS; r++) {
-    l.labels[r] = r == 4 ? -100 : r * 9001;
-    reference_row(&l, r);
-  }
-  ck_zt_ok(zt_device_allocate(b->dev, size, &memory));
-  zt_arena_init(&b->work, "work", memory, size);
-  b->tape.params = l.params;
-  b->tape.grads = l.grads;
-  b->tape.recording = true;
-  zt_value x = {.data = l.x, .rows = TOKENS, .cols = WIDTH};
-  ck_zt_ok(
-      zt_op_cross_entropy(&b->tape, &x, w, logit_scale, l.labels, &b->loss));
-  ck_zt_ok(zt_tape_backward(&b->tape, NULL));
-  ck_assert_double_eq_tol(b->loss, l.loss, 1e-5 * l.loss);
-  ck_assert_double_le(numbers_distance(x.grad, l.dx, TOKENS * WIDTH), 1e-4);
-  int64_t rows[TOKENS / 2];
-  for (int64_t i = 0; i < TOKENS / 2; i++)
-    rows[i] = 1 + 2 * i;
-  ck_zt_ok(zt_op_argmax(&b->tape, &x, w, logit_scale, rows, TOKENS / 2, index));
-  for (int i = 0; i < TOKENS / 2; i++)
-    ck_assert_int_eq(index[i], l.best[1 + 2 * i]);
-  zt_device_release(b->dev, memory, size);
-  close_bench(b);
-}
-END_TEST
-
 int main(void) {
   Suite *suite = suite_create("ops");
   TCase *all = tcase_create("all");
@@ -626,7 +547,6 @@ int main(void) {
   tcase_add_test(all, second_uses_are_refused);
   tcase_add_test(all, padding_learns_nothing);
   tcase_add_test(all, a_full_arena_is_named);
-  tcase_add_test(all, large_vocabularies_go_in_pieces);
   suite_add_tcase(suite, all);
   return unit_main(suite, CK_NOFORK);
 }

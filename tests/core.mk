@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 if ZT_HAVE_CHECK
 check_PROGRAMS += tests/check_bf16 tests/check_kernels tests/check_kernel_values \
-  tests/check_device tests/check_attention tests/check_ops tests/check_pass \
+  tests/check_device tests/check_attention tests/check_ops tests/check_loss tests/check_pass \
   tests/check_t5 tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
 TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
-  tests/check_attention tests/check_ops tests/check_pass tests/check_t5 \
+  tests/check_attention tests/check_ops tests/check_loss tests/check_pass tests/check_t5 \
   tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
@@ -41,6 +41,8 @@ tests_check_device_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_device_LDADD = $(UNIT_LINK)
 tests_check_attention_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_attention_LDADD = $(UNIT_LINK)
+tests_check_loss_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_loss_LDADD = $(UNIT_LINK)
 tests_check_ops_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_ops_LDADD = $(UNIT_LINK)
 tests_check_pass_SOURCES = tests/check_pass.c $(TRAIN_UNIT)
