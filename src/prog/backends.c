@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "prog/backends.h"
 
+#include "base/memory.h"
 #include "comm/agree.h"
 #include "config.h"
 #include "device/device_cpu.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #ifdef ZT_HAVE_CUDA
 #include "cuda/comm_staged.h"
@@ -31,17 +33,37 @@ void zt_backends_text(char text[64]) {
 
 /* ---- Device ---- */
 
-/* Ranks that are not told otherwise share the cores they may run on. */
-static int threads_of(int64_t wish, zt_comm *comm) {
+/* Ranks of this node that may run on the same cores as this one, itself
+ * included. */
+static zt_status count_sharers(zt_comm *comm, const cpu_set_t *cores,
+                               int *count) {
+  int64_t *of_rank = zt_calloc((size_t) comm->size, sizeof *of_rank);
+  ZT_TRY(zt_agree(comm, of_rank ? ZT_OK : ZT_ERR_MEMORY));
+  int64_t mine = (int64_t) XXH3_64bits(cores, sizeof *cores);
+  of_rank[comm->rank] = mine;
+  zt_status status = zt_comm_all_reduce(comm, of_rank, comm->size, ZT_SUM);
+  *count = 0;
+  for (int r = 0; r < comm->size; r++)
+    *count +=
+        comm->node_of[r] == comm->node_of[comm->rank] && of_rank[r] == mine;
+  free(of_rank);
+  return status;
+}
+
+/* Ranks that are not told otherwise share the cores they may run on; those that
+ * the launcher bound have theirs for themselves. */
+static zt_status threads_of(int64_t wish, zt_comm *comm, int *threads) {
+  cpu_set_t cores;
   int count;
-  cpu_set_t set;
+  CPU_ZERO(&cores);
+  bool known = sched_getaffinity(0, sizeof cores, &cores) == 0;
+  ZT_TRY(count_sharers(comm, &cores, &count));
+  *threads = known ? CPU_COUNT(&cores) / count : 1;
+  if (*threads < 1)
+    *threads = 1;
   if (wish > 0 || getenv("OMP_NUM_THREADS"))
-    return (int) wish;
-  zt_comm_local_rank(comm, &count);
-  if (sched_getaffinity(0, sizeof set, &set) != 0)
-    return 1;
-  int threads = CPU_COUNT(&set) / count;
-  return threads > 0 ? threads : 1;
+    *threads = (int) wish;
+  return ZT_OK;
 }
 
 #ifdef ZT_HAVE_CUDA
@@ -83,7 +105,9 @@ static zt_status open_device(zt_device_choice choice, int64_t threads,
   ZT_TRY(resolve(comm, &choice));
   if (choice == ZT_DEVICE_CUDA)
     return open_cuda(comm, to_plan, dev);
-  return zt_agree(comm, zt_device_cpu_create(threads_of(threads, comm), dev));
+  int of_rank;
+  ZT_TRY(threads_of(threads, comm, &of_rank));
+  return zt_agree(comm, zt_device_cpu_create(of_rank, dev));
 }
 
 zt_status zt_open_device(zt_device_choice choice, int64_t threads,
