@@ -6,7 +6,10 @@
 #include "unit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static cudaStream_t s1, s2;
 
@@ -456,7 +459,83 @@ START_TEST(devices) {
 }
 END_TEST
 
-int main(void) {
+/* ---- The environment ---- */
+
+static const char *program;
+
+/* This program again, with a setting.  \return its exit code. */
+static int again(const char *what, const char *variable, const char *value) {
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) {
+    setenv(variable, value, 1);
+    execl(program, program, what, (char *) NULL);
+    _exit(127);
+  }
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* In that process: 0 if all is as it should be. */
+static int body(const char *what) {
+  void *p[3] = {NULL, NULL, NULL};
+  int n = -7;
+  if (!strcmp(what, "count")) {
+    cudaError_t error = cudaGetDeviceCount(&n);
+    return error == cudaSuccess ? n : error == cudaErrorNoDevice ? 100 : 101;
+  }
+  if (!strcmp(what, "untouched"))
+    return cudaGetDeviceCount(&n) == cudaErrorInsufficientDriver && n == -7 &&
+                   cudaMalloc(p, 1) == cudaErrorInsufficientDriver
+               ? 0
+               : 1;
+  if (!strcmp(what, "report")) {
+    cudaFree(&n);
+    return 0;
+  }
+  if (!strcmp(what, "small"))
+    return !cudaMalloc(p, 1 << 20) &&
+                   cudaMalloc(p, 1 << 20) == cudaErrorMemoryAllocation
+               ? 0
+               : 1;
+  for (int i = 0; i < 3; i++) /* which one fails: */
+    if (cudaMalloc(&p[i], 256))
+      return 10 + i;
+  return emu_fill(p[0], 1, 64, NULL) || cudaDeviceSynchronize() ? 20 : 0;
+}
+
+START_TEST(environment) {
+  char path[512];
+  const char *folder = getenv("ZT_BUILD");
+  ck_assert_int_eq(again("count", "CUDAEMU_DEVICES", "3"), 3);
+  ck_assert_int_eq(again("count", "CUDAEMU_DEVICES", "0"), 100);
+  ck_assert_int_eq(again("untouched", "CUDAEMU_DEVICES", "-1"), 0);
+  ck_assert_int_eq(again("report", "CUDAEMU_SEED", "2"), 86);
+  ck_assert_int_eq(again("small", "CUDAEMU_MEMORY", "2000000"), 0);
+  ck_assert_int_eq(again("three", "CUDAEMU_FAIL", "cudaMalloc:2"), 11);
+  ck_assert_int_eq(again("three", "CUDAEMU_FAIL", "alloc:3:0"), 12);
+  ck_assert_int_eq(again("three", "CUDAEMU_FAIL", "alloc:3:1"), 0);
+  ck_assert_int_eq(again("three", "CUDAEMU_FAIL", "launch:1"), 20);
+  ck_assert_int_eq(again("three", "CUDAEMU_SCHEDULE", "sideways"), 78);
+  snprintf(path, sizeof path, "%s/check_emu.%d.json", folder ? folder : "/tmp",
+           (int) getpid());
+  ck_assert_int_eq(again("three", "CUDAEMU_REPORT", path), 0);
+  FILE *f = fopen(path, "r");
+  char text[4096] = "";
+  ck_assert_ptr_nonnull(f);
+  ck_assert_uint_gt(fread(text, 1, sizeof text - 1, f), 0);
+  fclose(f);
+  remove(path);
+  ck_assert_ptr_nonnull(strstr(text,
+                               "\"fill\": {\"launches\": 1, \"blocks\": 1, "
+                               "\"threads\": 128, \"read\": "));
+}
+END_TEST
+
+int main(int argc, char **argv) {
+  program = argv[0];
+  if (argc > 1)
+    return body(argv[1]);
   if (!emu_checks())
     return EXIT_FAILURE; /* the compiler does not instrument */
   Suite *s = suite_create("emu");
@@ -480,6 +559,7 @@ int main(void) {
   tcase_add_loop_test(t, pinned_memory, 0, 4);
   tcase_add_test(t, pageable_memory);
   tcase_add_test(t, devices);
+  tcase_add_test(t, environment);
   suite_add_tcase(s, t);
   return unit_main(s, CK_NOFORK);
 }

@@ -62,11 +62,10 @@ void print_bytes(FILE *f, const char *name, const emu_bytes &b) {
           (unsigned long long) b.distinct);
 }
 
-void print_counts(FILE *f, const char *name, const emu_counts &c) {
-  fprintf(
-      f, "\n  \"%s\": {\"launches\": %llu, \"blocks\": %llu, \"threads\": %llu",
-      name, (unsigned long long) c.launches, (unsigned long long) c.blocks,
-      (unsigned long long) c.threads);
+void print_counts(FILE *f, const emu_counts &c) {
+  fprintf(f, "{\"launches\": %llu, \"blocks\": %llu, \"threads\": %llu",
+          (unsigned long long) c.launches, (unsigned long long) c.blocks,
+          (unsigned long long) c.threads);
   print_bytes(f, "read", c.read);
   print_bytes(f, "written", c.written);
   fprintf(f, ", \"tensor_macs\": %llu, \"other_macs\": %llu}",
@@ -92,14 +91,14 @@ void write_report() {
             (unsigned long long) link.second);
     comma = ", ";
   }
-  fprintf(f, "}, \"total\": {");
-  print_counts(f, "", emu_count(""));
-  fprintf(f, "},\n \"names\": {");
-  comma = "";
+  fprintf(f, "},\n\"total\": ");
+  print_counts(f, emu_count(""));
+  fprintf(f, ",\n\"names\": {");
+  comma = "\n";
   for (auto &c : all_counts) {
-    fputs(comma, f);
-    print_counts(f, c.first.c_str(), c.second);
-    comma = ",";
+    fprintf(f, "%s\"%s\": ", comma, c.first.c_str());
+    print_counts(f, c.second);
+    comma = ",\n";
   }
   fprintf(f, "}}\n");
   fclose(f);
@@ -170,8 +169,8 @@ void count_report(const char *format, va_list list) {
 emu_counts *counts = &idle_counts;
 
 Settings &settings() {
-  static Settings s = read_settings();
-  return s;
+  static Settings *s = new Settings(read_settings()); /* outlives at_exit */
+  return *s;
 }
 
 /* The settings, and with them at_exit, before the program starts. */
