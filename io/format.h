@@ -39,9 +39,10 @@ enum {
 #define ZT_MOST_CONFIG_BYTES ((int64_t) 64 << 20)
 #define ZT_MOST_CONFIG_JSON ((int64_t) 1 << 20)
 
-/* Token file: /tokens and /documents, or both under /source and /target. */
+/* Token file: /tokens and /documents, also /mask, or the first two under
+ * /source and /target. */
 #define ZT_FORMAT_TOKENS "zt-tokens"
-enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 0 };
+enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 1 };
 #define ZT_ATTR_VOCABULARY "vocabulary"
 #define ZT_ATTR_EOS "eos"
 #define ZT_ATTR_PAD "pad"
@@ -51,6 +52,7 @@ enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 0 };
 #define ZT_TOKENS_TARGET "target"
 #define ZT_TOKENS_DATA "tokens"
 #define ZT_TOKENS_STARTS "documents"
+#define ZT_TOKENS_MASK "mask"
 
 /* Restart: a directory of part files with a manifest and a seal. */
 #define ZT_FORMAT_RESTART "zt-restart"

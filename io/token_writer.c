@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { BUFFER_BYTES = 1 << 20, LINKS = 6, COLUMNS = 4 };
+enum { BUFFER_BYTES = 1 << 20, LINKS = 6, COLUMNS = 4, MASK_COLUMN = 2 };
 
 /* One dataset on its way, in FORMAT's order. */
 typedef struct column {
@@ -109,6 +109,19 @@ zt_status zt_token_writer_add(zt_token_writer *w, int index, const int32_t *ids,
   return ZT_OK;
 }
 
+zt_status zt_token_writer_mask(zt_token_writer *w, bool learnt, size_t n) {
+  column *c = &w->columns[MASK_COLUMN];
+  while (n > 0) {
+    size_t room = BUFFER_BYTES - c->used, m = n < room ? n : room;
+    memset(c->buffer + c->used, learnt, m);
+    c->used += m;
+    n -= m;
+    if (c->used == BUFFER_BYTES)
+      ZT_TRY(flush(w, c));
+  }
+  return ZT_OK;
+}
+
 zt_status zt_token_writer_end(zt_token_writer *w, int index) {
   w->documents[index]++;
   w->info.documents = w->documents[0];
@@ -163,6 +176,9 @@ static zt_status lay_out(const zt_tokens_info *info, const char *path,
   zt_status status = lay_out_attributes(info, file, path);
   if (status == ZT_OK && !info->pairs)
     status = lay_out_stream(info, 0, file, path, at);
+  if (status == ZT_OK && info->masked)
+    status = zt_h5_create_dataset(file, path, ZT_TOKENS_MASK, H5T_STD_U8LE, 1,
+                                  &info->tokens[0], &at[MASK_COLUMN]);
   for (int i = 0; status == ZT_OK && info->pairs && i < 2; i++)
     status = lay_out_pair(info, i, file, path, at + 2 * i);
   zt_status closed = zt_h5_close(file, path);
@@ -231,7 +247,7 @@ zt_status zt_token_writer_create(const char *path, const zt_tokens_info *info,
   w->info.width = info->vocabulary <= 65536 ? 2 : 4;
   w->info.documents = w->info.tokens[0] = w->info.tokens[1] = 0;
   w->info.digest = 0;
-  w->n_columns = info->pairs ? 4 : 2;
+  w->n_columns = info->pairs ? 4 : info->masked ? 3 : 2;
   w->output.fd = -1;
   for (int i = 0; i < COLUMNS; i++)
     w->columns[i].fd = -1;
@@ -280,6 +296,8 @@ zt_status zt_token_writer_finish(zt_token_writer *w) {
     if (w->info.tokens[i] == 0 || w->documents[i] != w->documents[0])
       return zt_fail(ZT_ERR_DATA, "%s: there would be no tokens in it",
                      w->output.path);
+  if (w->info.masked && w->columns[MASK_COLUMN].put != w->info.tokens[0])
+    return zt_fail(ZT_ERR_INTERNAL, "%s: its mask has gaps", w->output.path);
   w->info.digest = zt_tokens_digest(&w->info, parts);
   zt_status status = make_skeleton(w, &w->info, at, &head, &size);
   if (status == ZT_OK)

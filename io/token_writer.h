@@ -13,10 +13,9 @@
 typedef struct zt_token_writer zt_token_writer;
 
 /** Begin a file.
- *  \param[in] info     pairs, vocabulary, eos, pad, sentinel and tokenizer are
- *                      taken, the rest is the writer's to find out
- *  \param[in] replace  whether path may exist already
- *  \return ZT_ERR_CREATE, ZT_ERR_MEMORY. */
+ *  \param[in] info     pairs, masked, vocabulary, eos, pad, sentinel and
+ * tokenizer are taken, the rest is the writer's to find out \param[in] replace
+ * whether path may exist already \return ZT_ERR_CREATE, ZT_ERR_MEMORY. */
 zt_status zt_token_writer_create(const char *path, const zt_tokens_info *info,
                                  bool replace, zt_token_writer **writer);
 /** Add to the current document of a stream.
@@ -24,6 +23,10 @@ zt_status zt_token_writer_create(const char *path, const zt_tokens_info *info,
  *  \return ZT_ERR_IO. */
 zt_status zt_token_writer_add(zt_token_writer *writer, int stream,
                               const int32_t *ids, size_t n);
+/** Which of the tokens that were added last are learnt; all of a masked file
+ *  have to be told of.
+ *  \return ZT_ERR_IO. */
+zt_status zt_token_writer_mask(zt_token_writer *writer, bool learnt, size_t n);
 /** The current document of a stream ends; it may be empty.
  *  \return ZT_ERR_IO. */
 zt_status zt_token_writer_end(zt_token_writer *writer, int stream);

@@ -25,6 +25,7 @@ struct zt_tokens {
   zt_tokens_info info;
   stream streams[2];
   int n_streams;
+  int64_t mask_at; /* in the file */
   int fd;
   char *path;
 };
@@ -89,21 +90,67 @@ zt_status zt_tokens_read(const zt_tokens *t, int index, int64_t first,
   return read_ids(t, index, first, n, ids, NULL);
 }
 
+/* Stored mask [first, first + n), checked. */
+static zt_status read_mask(const zt_tokens *t, int64_t first, int64_t n,
+                           uint8_t *mask) {
+  ZT_TRY(read_bytes(t, t->mask_at + first, mask, (size_t) n));
+  for (int64_t i = 0; i < n; i++)
+    if (mask[i] > 1)
+      return zt_fail(ZT_ERR_DATA, "%s: /mask[%" PRId64 "] is %u, not 0 or 1",
+                     t->path, first + i, (unsigned) mask[i]);
+  return ZT_OK;
+}
+
+zt_status zt_tokens_read_mask(const zt_tokens *t, int64_t first, int64_t n,
+                              uint8_t *mask) {
+  if (!t->info.masked || first < 0 || n < 0 || first > t->info.tokens[0] - n)
+    return zt_fail(ZT_ERR_INTERNAL, "%s: /mask read at %" PRId64 " + %" PRId64,
+                   t->path, first, n);
+  return read_mask(t, first, n, mask);
+}
+
+zt_status zt_tokens_bounds(const zt_tokens *t, int index, int64_t first,
+                           int64_t n, int64_t *bounds) {
+  const stream *s = &t->streams[index];
+  int64_t before = 0;
+  if (first < 0 || n < 1 || first > t->info.documents - n)
+    return zt_fail(ZT_ERR_INTERNAL,
+                   "%s: %s read at %" PRId64 " + %" PRId64 " of %" PRId64,
+                   t->path, s->documents_name, first, n, t->info.documents);
+  ZT_TRY(
+      read_bytes(t, s->documents_at + 8 * first, bounds, 8 * ((size_t) n + 1)));
+  for (int64_t i = 0; i <= n; i++) {
+    if (bounds[i] < before || bounds[i] > t->info.tokens[index])
+      return zt_fail(ZT_ERR_DATA,
+                     "%s: %s[%" PRId64 "] is %" PRId64 ", outside %" PRId64
+                     " .. %" PRId64,
+                     t->path, s->documents_name, first + i, bounds[i], before,
+                     t->info.tokens[index]);
+    before = bounds[i];
+  }
+  return ZT_OK;
+}
+
+/* The last document that begins at the token or before is not empty. */
+zt_status zt_tokens_find(const zt_tokens *t, int index, int64_t at,
+                         int64_t *document) {
+  int64_t low = 0, high = t->info.documents, bounds[2];
+  while (high - low > 1) {
+    int64_t middle = low + (high - low) / 2;
+    ZT_TRY(zt_tokens_bounds(t, index, middle, 1, bounds));
+    if (bounds[0] <= at)
+      low = middle;
+    else
+      high = middle;
+  }
+  *document = low;
+  return ZT_OK;
+}
+
 zt_status zt_tokens_document(const zt_tokens *t, int index, int64_t document,
                              int64_t *first, int64_t *n) {
-  const stream *s = &t->streams[index];
   int64_t bounds[2];
-  if (document < 0 || document >= t->info.documents)
-    return zt_fail(ZT_ERR_INTERNAL, "%s: %s read at %" PRId64 " of %" PRId64,
-                   t->path, s->documents_name, document, t->info.documents);
-  ZT_TRY(read_bytes(t, s->documents_at + 8 * document, bounds, sizeof bounds));
-  if (bounds[0] < 0 || bounds[0] > bounds[1] ||
-      bounds[1] > t->info.tokens[index])
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: %s[%" PRId64 "] is %" PRId64 " .. %" PRId64
-                   ", not inside the %" PRId64 " tokens",
-                   t->path, s->documents_name, document, bounds[0], bounds[1],
-                   t->info.tokens[index]);
+  ZT_TRY(zt_tokens_bounds(t, index, document, 1, bounds));
   *first = bounds[0];
   *n = bounds[1] - bounds[0];
   return ZT_OK;
@@ -111,25 +158,41 @@ zt_status zt_tokens_document(const zt_tokens *t, int index, int64_t document,
 
 /* ---- Opening ---- */
 
+/* What a dataset holds. */
+typedef enum numbers { IDS, STARTS, MASK } numbers;
+
+static int width_of(hid_t type, numbers what) {
+  switch (what) {
+  case STARTS:
+    return H5Tequal(type, H5T_STD_I64LE) > 0 ? 8 : 0;
+  case MASK:
+    return H5Tequal(type, H5T_STD_U8LE) > 0 ? 1 : 0;
+  case IDS:
+    break;
+  }
+  return H5Tequal(type, H5T_STD_U16LE) > 0   ? 2
+         : H5Tequal(type, H5T_STD_U32LE) > 0 ? 4
+                                             : 0;
+}
+
 /* One dataset of whole numbers: where it lies, how many. */
 static zt_status open_numbers(const zt_tokens *t, hid_t group,
                               const char *where, const char *name,
-                              int64_t file_size, bool starts, int64_t *at,
+                              int64_t file_size, numbers what, int64_t *at,
                               int64_t *count, int *width) {
   hid_t dataset, type;
   zt_h5_extent extent;
   ZT_TRY(zt_h5_open_plain(group, t->path, where, name, file_size, &dataset,
                           &type, &extent));
-  *width = starts ? (H5Tequal(type, H5T_STD_I64LE) > 0 ? 8 : 0)
-           : H5Tequal(type, H5T_STD_U16LE) > 0 ? 2
-           : H5Tequal(type, H5T_STD_U32LE) > 0 ? 4
-                                               : 0;
+  *width = width_of(type, what);
   H5Tclose(type);
   H5Dclose(dataset);
   if (*width == 0 || extent.ndim != 1)
     return zt_fail(ZT_ERR_DATA, "%s: %s%s is not a row of %s numbers", t->path,
                    where, name,
-                   starts ? "64-bit signed" : "16 or 32-bit unsigned");
+                   what == STARTS ? "64-bit signed"
+                   : what == MASK ? "8-bit unsigned"
+                                  : "16 or 32-bit unsigned");
   *at = extent.offset;
   *count = extent.dims[0];
   return ZT_OK;
@@ -141,9 +204,9 @@ static zt_status open_stream(zt_tokens *t, int index, hid_t group,
   stream *s = &t->streams[index];
   int64_t starts;
   int width, unused;
-  ZT_TRY(open_numbers(t, group, where, ZT_TOKENS_DATA, file_size, false,
+  ZT_TRY(open_numbers(t, group, where, ZT_TOKENS_DATA, file_size, IDS,
                       &s->tokens_at, &t->info.tokens[index], &width));
-  ZT_TRY(open_numbers(t, group, where, ZT_TOKENS_STARTS, file_size, true,
+  ZT_TRY(open_numbers(t, group, where, ZT_TOKENS_STARTS, file_size, STARTS,
                       &s->documents_at, &starts, &unused));
   if (index == 0) {
     t->info.documents = starts - 1;
@@ -196,6 +259,22 @@ static zt_status read_attributes(zt_tokens *t, hid_t file) {
   return ZT_OK;
 }
 
+/* The mask, if there is one. */
+static zt_status open_mask(zt_tokens *t, hid_t file, int64_t file_size) {
+  int64_t n;
+  int width;
+  t->info.masked = H5Lexists(file, ZT_TOKENS_MASK, H5P_DEFAULT) > 0;
+  if (!t->info.masked)
+    return ZT_OK;
+  ZT_TRY(open_numbers(t, file, "", ZT_TOKENS_MASK, file_size, MASK, &t->mask_at,
+                      &n, &width));
+  if (n == t->info.tokens[0])
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA,
+                 "%s: /mask has %" PRId64 " entries for %" PRId64 " tokens",
+                 t->path, n, t->info.tokens[0]);
+}
+
 static zt_status open_pair(zt_tokens *t, hid_t file, int index,
                            const char *name, int64_t file_size) {
   hid_t group;
@@ -215,7 +294,8 @@ static zt_status read_layout(zt_tokens *t, hid_t file) {
     t->n_streams = 1;
     t->streams[0] =
         (stream){.tokens_name = "/tokens", .documents_name = "/documents"};
-    return open_stream(t, 0, file, "", st.st_size);
+    ZT_TRY(open_stream(t, 0, file, "", st.st_size));
+    return open_mask(t, file, st.st_size);
   }
   t->n_streams = 2;
   t->streams[0] = (stream){.tokens_name = "/source/tokens",
@@ -272,7 +352,7 @@ const char *zt_tokens_path(const zt_tokens *tokens) {
 uint64_t zt_tokens_digest(const zt_tokens_info *info, const uint64_t parts[4]) {
   uint64_t words[8] = {(uint64_t) info->vocabulary, (uint64_t) info->eos,
                        (uint64_t) info->pad, (uint64_t) info->sentinel};
-  int n = info->pairs ? 4 : 2;
+  int n = info->pairs ? 4 : info->masked ? 3 : 2;
   memcpy(words + 4, parts, (size_t) n * sizeof *words);
   return XXH3_64bits(words, (size_t) (4 + n) * sizeof *words);
 }
@@ -305,6 +385,17 @@ static zt_status verify_starts(const zt_tokens *t, int index,
   return ZT_OK;
 }
 
+static zt_status verify_mask(const zt_tokens *t, XXH3_state_t *state,
+                             uint8_t *mask) {
+  int64_t n, size = t->info.tokens[0];
+  for (int64_t at = 0; at < size; at += n) {
+    n = size - at < VERIFY_BLOCK ? size - at : VERIFY_BLOCK;
+    ZT_TRY(read_mask(t, at, n, mask));
+    XXH3_64bits_update(state, mask, (size_t) n);
+  }
+  return ZT_OK;
+}
+
 static zt_status verify_all(const zt_tokens *t, XXH3_state_t *state,
                             void *block, uint64_t parts[4]) {
   for (int i = 0; i < t->n_streams; i++) {
@@ -314,6 +405,11 @@ static zt_status verify_all(const zt_tokens *t, XXH3_state_t *state,
     XXH3_64bits_reset(state);
     ZT_TRY(verify_starts(t, i, state, block));
     parts[2 * i + 1] = XXH3_64bits_digest(state);
+  }
+  if (t->info.masked) {
+    XXH3_64bits_reset(state);
+    ZT_TRY(verify_mask(t, state, block));
+    parts[2] = XXH3_64bits_digest(state);
   }
   return ZT_OK;
 }

@@ -23,6 +23,7 @@ enum { ZT_STREAM_TEXT = 0, ZT_STREAM_SOURCE = 0, ZT_STREAM_TARGET = 1 };
 
 typedef struct zt_tokens_info {
   bool pairs;
+  bool masked;        /* not with pairs: which tokens are learnt is stored */
   int64_t documents;  /* in each stream, at least 1 */
   int64_t tokens[2];  /* of each stream, at least 1 */
   int64_t vocabulary; /* ids are 0 .. vocabulary - 1 */
@@ -48,6 +49,21 @@ const char *zt_tokens_path(const zt_tokens *tokens);
  *          file that became shorter. */
 zt_status zt_tokens_read(const zt_tokens *tokens, int stream, int64_t first,
                          int64_t n, int32_t *ids);
+/** Which of the tokens [first, first + n) are learnt; of a masked file alone.
+ *  \param[out] mask  [n] 1 or 0
+ *  \return ZT_ERR_DATA for another value, ZT_ERR_IO. */
+zt_status zt_tokens_read_mask(const zt_tokens *tokens, int64_t first, int64_t n,
+                              uint8_t *mask);
+/** Where documents first .. first + n - 1 of a stream begin and end.
+ *  \param[out] bounds  [n + 1] document i is tokens [bounds[i], bounds[i + 1])
+ *  \return ZT_ERR_DATA for impossible bounds, ZT_ERR_IO. */
+zt_status zt_tokens_bounds(const zt_tokens *tokens, int stream, int64_t first,
+                           int64_t n, int64_t *bounds);
+/** The document that a token of a stream is in.
+ *  \param[in] at  0 .. tokens - 1
+ *  \return ZT_ERR_DATA for impossible bounds, ZT_ERR_IO. */
+zt_status zt_tokens_find(const zt_tokens *tokens, int stream, int64_t at,
+                         int64_t *document);
 /** Where a document lies in its stream.
  *  \return ZT_ERR_DATA for impossible bounds, ZT_ERR_IO. */
 zt_status zt_tokens_document(const zt_tokens *tokens, int stream, int64_t index,
@@ -59,7 +75,7 @@ zt_status zt_tokens_verify(const zt_tokens *tokens);
 
 /** The digest of a file (FORMAT).
  *  \param[in] parts  XXH3-64 of the bytes of each dataset, in FORMAT's order;
- *                    two, or four with pairs */
+ *                    two, three with a mask, four with pairs */
 uint64_t zt_tokens_digest(const zt_tokens_info *info, const uint64_t parts[4]);
 
 #endif

@@ -20,6 +20,7 @@ include $(top_srcdir)/tests/core.mk
 include $(top_srcdir)/tests/restart.mk
 include $(top_srcdir)/tests/slurm.mk
 include $(top_srcdir)/tests/models.mk
+include $(top_srcdir)/tests/finetune.mk
 include $(top_srcdir)/tests/tree.mk
 include $(top_srcdir)/tests/cuda.mk
 include $(top_srcdir)/tests/emu.mk

@@ -109,6 +109,20 @@ for model in llamatiny gpt2tiny; do
   rm -rf cut exported exported.h5
 done
 
+# Pairs, in samples of their own and packed; documents that stay apart.
+for keys in 'data.packing=false -s data.train=pairs.h5' \
+  'data.too_long=skip -s data.train=pairs.h5' data.document_attention=true; do
+  for ranks in 1 3; do
+    # shellcheck disable=SC2086 # several words
+    train $ranks llamatiny run-$ranks -s $keys
+    tail -1 err | grep -q 'exactly all of the planned bytes' ||
+      fail "$keys: plan and run differ: $(tail -1 err)"
+  done
+  [ "$(digest_of run-1)" = "$(digest_of run-3)" ] ||
+    fail "$keys: other bits on 3 ranks"
+  rm -rf run-?
+done
+
 # ---- What does not fit ----
 
 plan="ztrain --plan causal.cfg -s run.dir=x"
@@ -117,6 +131,7 @@ bad 78 'data.task needs an encoder' $plan -s model.weights=llamatiny.h5 \
   -s data.task=seq2seq -s data.length=1024
 bad 78 'data.length = 65' $plan -s model.weights=gpt2tiny.h5 -s data.length=65
 bad 65 'new tokens' ztgen gpt2tiny.h5 --tokens '5 6 7' --max-new-tokens 63
-bad 65 'holds pairs' ztrain --check causal.cfg -s model.weights=llamatiny.h5 \
-  -s data.train=pairs.h5 -s run.dir=x
+bad 65 'document 31 (from 0) has 51 tokens' ztrain --check causal.cfg -s run.dir=x \
+  -s model.weights=llamatiny.h5 -s data.train=pairs.h5 -s data.length=50 \
+  -s data.too_long=error
 finish 'cases'

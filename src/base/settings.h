@@ -24,6 +24,11 @@ typedef enum zt_task {
   ZT_TASK_CAUSAL
 } zt_task;
 typedef enum zt_order { ZT_ORDER_SHUFFLED, ZT_ORDER_SEQUENTIAL } zt_order;
+typedef enum zt_too_long {
+  ZT_TOO_LONG_TRUNCATE,
+  ZT_TOO_LONG_SKIP,
+  ZT_TOO_LONG_ERROR
+} zt_too_long;
 typedef enum zt_optimizer_kind { ZT_OPTIMIZER_ADAMW } zt_optimizer_kind;
 typedef enum zt_decay_rule { ZT_DECAY_MATRICES, ZT_DECAY_ALL } zt_decay_rule;
 typedef enum zt_schedule_kind {
@@ -62,6 +67,8 @@ typedef struct zt_settings {
     int64_t source_length, target_length; /* tokens */
     int64_t length;                       /* tokens; causal only */
     bool packing;                         /* not seq2seq */
+    bool document_attention;              /* causal only */
+    zt_too_long too_long;                 /* causal only */
     zt_order order;
   } data;
   struct {

@@ -102,6 +102,12 @@ static zt_status check_data(checker *c) {
     COMPLAIN(c, "data.length",
              "data.length is for task \"causal\" alone: set "
              "data.source_length and data.target_length");
+  if (!causal && s->data.document_attention)
+    COMPLAIN(c, "data.document_attention",
+             "data.document_attention is for task \"causal\" alone");
+  if (!causal && s->data.too_long != defaults.data.too_long)
+    COMPLAIN(c, "data.too_long",
+             "data.too_long is for task \"causal\" alone: others cut");
   if (s->data.packing != defaults.data.packing &&
       s->data.task == ZT_TASK_SEQ2SEQ)
     COMPLAIN(c, "data.packing", "data.packing is not for task \"seq2seq\"");

@@ -70,8 +70,18 @@ const zt_setting zt_setting_table[] = {
     {INT(data.length, 2, 1 << 24), .value = "1024", .fixed = true,
      .unit = "tokens", .help = "Length of a sample; task \"causal\" only."},
     {BOOL(data.packing), .value = "true", .fixed = true,
-     .help = "true: samples run on over document ends. false: one document a "
+     .help = "true: samples run on over document ends; of pairs and "
+             "conversations, as many whole ones as fit. false: one document a "
              "sample. Not for task \"seq2seq\"."},
+    {BOOL(data.document_attention), .value = "false", .fixed = true,
+     .help = "true: attention and positions begin anew at each document of a "
+             "packed sample, as they always do with pairs and conversations. "
+             "Task \"causal\" only."},
+    {CHOICE(data.too_long, zt_too_long, "truncate", "skip", "error"),
+     .value = "truncate", .fixed = true,
+     .help = "What becomes of a document longer than data.length that is not "
+             "to run on in the next sample: cut on the right, left out, or an "
+             "error. Task \"causal\" only."},
     {CHOICE(data.order, zt_order, "shuffled", "sequential"),
      .value = "shuffled", .fixed = true,
      .help = "shuffled: another order in each epoch, given by run.seed. "

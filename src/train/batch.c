@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "train/span.h"
+#include "train/texts.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct zt_batch {
   int64_t raw;      /* tokens of a window, or at most of a document */
   int32_t *text;    /* [raw + 1] */
   int32_t *lengths; /* [2 * spans] */
+  zt_texts *texts;  /* causal */
 };
 
 /* ---- Checks ---- */
@@ -132,20 +134,13 @@ static zt_status create_pairs(zt_batch *b) {
 
 static zt_status create_texts(zt_batch *b) {
   const zt_batch_spec *spec = &b->spec;
-  const zt_tokens_info *info = zt_tokens_about(b->tokens);
-  const char *path = zt_tokens_path(b->tokens);
-  if (info->pairs)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: holds pairs, and data.task is \"causal\"; pairs are "
-                   "for \"seq2seq\"",
-                   path);
-  b->samples =
-      spec->packing ? info->tokens[0] / spec->target_length : info->documents;
-  if (b->samples < 1)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: %" PRId64 " tokens, one sample takes %" PRId64
-                   "; more text, a shorter data.length or packing = false",
-                   path, info->tokens[0], spec->target_length);
+  ZT_TRY(zt_texts_create(&(zt_texts_spec){.length = spec->target_length,
+                                          .packing = spec->packing,
+                                          .documents = spec->documents,
+                                          .too_long = spec->too_long,
+                                          .pad_id = spec->pad_id},
+                         b->tokens, &b->texts));
+  b->samples = zt_texts_samples(b->texts);
   return ZT_OK;
 }
 
@@ -191,6 +186,7 @@ void zt_batch_destroy(zt_batch **batch) {
     return;
   free(b->text);
   free(b->lengths);
+  zt_texts_destroy(&b->texts);
   free(b);
 }
 
@@ -272,32 +268,17 @@ static void pad(const zt_batch_spec *spec, const row *r, int32_t *target) {
     target[i] = i <= r->labelled ? r->labels[i - 1] : pad_id;
 }
 
-/* A sample of the causal task, which has no source. */
-static zt_status read_text(const zt_batch *b, int64_t sample, int32_t *target,
-                           int32_t *labels, int64_t *tokens) {
-  int64_t length = b->spec.target_length, first = sample * length, n = length;
-  if (!b->spec.packing)
-    ZT_TRY(zt_tokens_document(b->tokens, ZT_STREAM_TEXT, sample, &first, &n));
-  n = n > length ? length : n;
-  ZT_TRY(zt_tokens_read(b->tokens, ZT_STREAM_TEXT, first, n, target));
-  for (int64_t i = n; i < length; i++)
-    target[i] = (int32_t) b->spec.pad_id;
-  for (int64_t i = 0; i < length; i++)
-    labels[i] = i + 1 < n ? target[i + 1] : ZT_NO_LABEL;
-  *tokens = n;
-  return ZT_OK;
-}
-
 static zt_status fill_texts(zt_batch *b, int64_t step, int64_t first,
                             int64_t samples, zt_micro_batch *micro) {
-  int64_t length = b->spec.target_length, n;
   for (int64_t i = 0; i < samples; i++) {
-    ZT_TRY(read_text(b, zt_batch_sample(b, step, first + i),
-                     micro->target + i * length, micro->labels + i * length,
-                     &n));
+    int64_t at = i * b->spec.target_length;
+    zt_text_row r = {.ids = micro->target + at,
+                     .labels = micro->labels + at,
+                     .first = micro->first ? micro->first + at : NULL};
+    ZT_TRY(zt_texts_read(b->texts, zt_batch_sample(b, step, first + i), &r));
     micro->source_valid[i] = 0;
-    micro->tokens += n;
-    micro->targets += n > 0 ? n - 1 : 0;
+    micro->tokens += r.tokens;
+    micro->targets += r.targets;
   }
   return ZT_OK;
 }

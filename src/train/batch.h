@@ -15,11 +15,7 @@
  *  on the right at raw tokens.
  *  Sequence to sequence: sample i is pair i; source and target are cut on the
  *  right, end id or not, at their lengths.
- *  Causal, packing: sample i is the window [i * L, (i + 1) * L) of the
- * documents one after the other, L being the target length; a short tail is
- * dropped. Causal, no packing: sample i is document i, cut on the right at L
- * tokens. Either way each token but the last is followed by a label, the next
- * token: n tokens make n - 1 targets.
+ *  Causal: train/texts.h, L being the target length.
  *
  *  All functions are Local. */
 #ifndef ZT_TRAIN_BATCH_H
@@ -38,7 +34,9 @@ typedef struct zt_batch_spec {
   zt_task task;
   int64_t source_length, target_length; /* tokens, with the end id; causal:
                                            source 0, target all of a sample */
-  bool packing;                         /* not with pairs */
+  bool packing;                         /* not sequence to sequence */
+  bool documents;       /* causal: attention ends at them, packed or not */
+  zt_too_long too_long; /* causal */
   bool shuffled;
   int64_t batch; /* samples of the global batch */
   uint64_t seed;
@@ -56,6 +54,8 @@ typedef struct zt_micro_batch {
                             id, then the labels, or causal: the text; pad id
                             where there is none */
   int32_t *labels;       /* [samples, target_length] or ZT_NO_LABEL */
+  int32_t *first;        /* [samples, target_length] zt_text_row.first; NULL:
+                            not asked for */
   int64_t tokens;        /* unpadded, of source and target (labels or text) */
   int64_t targets;       /* labels */
 } zt_micro_batch;

@@ -9,6 +9,7 @@ libzttrain_a_SOURCES = \
   src/train/placement.c src/train/placement.h \
   src/train/plan.c src/train/plan.h \
   src/train/schedule.c src/train/schedule.h \
+  src/train/texts.c src/train/texts.h \
   src/train/span.c src/train/span.h \
   src/train/state.c src/train/state.h \
   src/train/step.c src/train/step.h \

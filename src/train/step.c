@@ -35,7 +35,7 @@ static zt_status make_inputs(zt_step *step) {
   const zt_pass_shape *p = &step->options.pass;
   size_t source = (size_t) (p->samples * p->source_length);
   size_t target = (size_t) (p->samples * p->target_length);
-  size_t ints = source + (size_t) p->samples + 2 * target;
+  size_t ints = source + (size_t) p->samples + (p->documents ? 3 : 2) * target;
   size_t rounds = (size_t) step->rounds;
   in->ids_bytes = rounds * ints * sizeof *in->ids;
   in->ids = zt_calloc(rounds * ints, sizeof *in->ids);
@@ -50,6 +50,8 @@ static zt_status make_inputs(zt_step *step) {
                          .source_valid = at + source,
                          .target = at + source + p->samples,
                          .labels = at + source + p->samples + target};
+    if (p->documents)
+      in->micro[i].first = in->micro[i].labels + target;
   }
   return ZT_OK;
 }
@@ -205,6 +207,7 @@ static zt_status begin_micro_batch(zt_step *step, bool real, int64_t number,
                                         .source_valid = m->source_valid,
                                         .target = m->target,
                                         .labels = m->labels,
+                                        .first = m->first,
                                         .seed = step->options.seed,
                                         .step = (uint32_t) number,
                                         .first_sample = (uint32_t) first});

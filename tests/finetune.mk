@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Fine-tuning: samples of texts, pairs and conversations.
+if ZT_HAVE_CHECK
+check_PROGRAMS += tests/check_texts
+TESTS += tests/check_texts
+endif
+tests_check_texts_SOURCES = tests/check_texts.c $(TRAIN_UNIT)
+tests_check_texts_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_texts_LDADD = $(UNIT_LINK)
