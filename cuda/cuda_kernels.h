@@ -44,6 +44,9 @@ zt_status zt_cuda_activation_backward(const zt_activation *call,
 zt_status zt_cuda_drop(const zt_drop *call, cudaStream_t stream);
 zt_status zt_cuda_add(zt_dtype dtype, int64_t n, void *to, const void *from,
                       cudaStream_t stream);
+/** Between fp32 and bf16, rounded to the nearest, ties to even. */
+zt_status zt_cuda_convert(int64_t n, const void *from, zt_dtype to_dtype,
+                          void *to, cudaStream_t stream);
 
 zt_status zt_cuda_rope(const zt_rope *call, cudaStream_t stream);
 zt_status zt_cuda_row_bias_forward(const zt_row_bias *call,

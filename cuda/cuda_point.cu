@@ -165,6 +165,20 @@ static __global__ void add_values(T *to, const T *from, int64_t n) {
     to[i] = narrow<T>(widen(to[i]) + widen(from[i]));
 }
 
+static __global__ void narrow_values(bf16 *to, const float *from, int64_t n) {
+  int64_t step = (int64_t) gridDim.x * THREADS;
+  int64_t i = (int64_t) blockIdx.x * THREADS + threadIdx.x;
+  for (; i < n; i += step)
+    to[i] = narrow<bf16>(from[i]);
+}
+
+static __global__ void widen_values(float *to, const bf16 *from, int64_t n) {
+  int64_t step = (int64_t) gridDim.x * THREADS;
+  int64_t i = (int64_t) blockIdx.x * THREADS + threadIdx.x;
+  for (; i < n; i += step)
+    to[i] = widen(from[i]);
+}
+
 /* ---- Position bias ---- */
 
 template <class T> static __global__ void bias_forward(zt_bias c) {
@@ -289,6 +303,19 @@ zt_status zt_cuda_add(zt_dtype dtype, int64_t n, void *to, const void *from,
     ZT_LAUNCH(add_values<float>, grid_round(n), dim3(THREADS), 0, stream,
               (float *) to, (const float *) from, n);
   return zt_cuda_launched("sum");
+}
+
+zt_status zt_cuda_convert(int64_t n, const void *from, zt_dtype to_dtype,
+                          void *to, cudaStream_t stream) {
+  if (n == 0)
+    return ZT_OK;
+  if (to_dtype == ZT_BF16)
+    ZT_LAUNCH(narrow_values, grid_round(n), dim3(THREADS), 0, stream,
+              (bf16 *) to, (const float *) from, n);
+  else
+    ZT_LAUNCH(widen_values, grid_round(n), dim3(THREADS), 0, stream,
+              (float *) to, (const bf16 *) from, n);
+  return zt_cuda_launched("conversion");
 }
 
 zt_status zt_cuda_bias_forward(const zt_bias *c, cudaStream_t stream) {

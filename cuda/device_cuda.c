@@ -95,6 +95,12 @@ static zt_status cuda_add(zt_device *dev, zt_dtype dtype, int64_t n, void *to,
   return zt_cuda_add(dtype, n, to, from, stream_of(dev));
 }
 
+static zt_status cuda_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
+                              const void *from, zt_dtype to_dtype, void *to) {
+  (void) from_dtype; /* the other of the two */
+  return zt_cuda_convert(n, from, to_dtype, to, stream_of(dev));
+}
+
 static zt_status cuda_accumulate(zt_device *dev, int64_t n, float *to,
                                  const float *from) {
   return zt_cuda_add(ZT_FP32, n, to, from, stream_of(dev));
@@ -152,6 +158,7 @@ static const zt_device_ops cuda_ops = {
     .cross_entropy = cuda_cross_entropy,
     .argmax = cuda_argmax,
     .add = cuda_add,
+    .convert = cuda_convert,
     .accumulate = cuda_accumulate,
     .adamw = cuda_adamw,
     .sum_squares = cuda_sum_squares,

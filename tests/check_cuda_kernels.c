@@ -207,6 +207,39 @@ START_TEST(sums) {
 }
 END_TEST
 
+/* The same bits, for ties, subnormal numbers and infinities too. */
+START_TEST(conversions) {
+  static const float special[] = {
+      0.0f,          -0.0f,      0x1.01p0f,  0x1.03p0f,    0x1.010002p0f,
+      0x1.00fffep0f, -0x1.01p0f, 0x1p-149f,  0x1.01p-133f, 0x1.ffffp127f,
+      INFINITY,      -INFINITY,  0x1.fep127f};
+  enum { SPECIAL = sizeof special / sizeof *special };
+  const int64_t lengths[] = {1, 31, 33, 1000};
+  zt_device *gpu = cuda_gpu(_i);
+  for (int s = 0; s < 4; s++) {
+    int64_t n = lengths[s];
+    cuda_array wide = cuda_numbers(ZT_FP32, n, 1, 3);
+    cuda_array narrow = cuda_numbers(ZT_BF16, n, 2, NAN);
+    cuda_array back = cuda_numbers(ZT_FP32, n, 3, NAN);
+    uint16_t *bits = malloc((size_t) n * sizeof *bits);
+    ck_assert_ptr_nonnull(bits);
+    memcpy(wide.cpu, special,
+           sizeof *special * (size_t) (n < SPECIAL ? n : SPECIAL));
+    ck_zt_ok(zt_device_upload(gpu, wide.gpu, wide.cpu,
+                              (size_t) n * sizeof *wide.cpu));
+    ck_zt_ok(zt_convert(cuda_cpu(), n, ZT_FP32, wide.cpu, ZT_BF16, bits));
+    ck_zt_ok(zt_convert(gpu, n, ZT_FP32, wide.gpu, ZT_BF16, narrow.gpu));
+    ck_zt_ok(zt_convert(cuda_cpu(), n, ZT_BF16, bits, ZT_FP32, back.cpu));
+    ck_zt_ok(zt_convert(gpu, n, ZT_BF16, narrow.gpu, ZT_FP32, back.gpu));
+    memcpy(narrow.cpu, back.cpu, (size_t) n * sizeof *back.cpu);
+    cuda_same(&narrow, "narrowed");
+    cuda_same(&back, "widened");
+    cuda_free(&wide);
+    free(bits);
+  }
+}
+END_TEST
+
 /* ---- Positions, biases ---- */
 
 START_TEST(rotary_positions) {
@@ -495,6 +528,7 @@ int main(int argc, char **argv) {
   tcase_add_loop_test(formats, biases, 0, variants);
   tcase_add_loop_test(formats, position_bias, 0, variants);
   tcase_add_loop_test(formats, embeddings, 0, variants);
+  tcase_add_loop_test(alone, conversions, 0, variants);
   tcase_add_loop_test(alone, losses, 0, variants);
   tcase_add_loop_test(alone, choices, 0, variants);
   tcase_add_loop_test(alone, optimizer, 0, variants);
