@@ -13,6 +13,7 @@
 #include "scratch.h"
 #include "train/weights.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,10 +109,12 @@ static void add_golden(prompts *p, const char *name, int count) {
 static zt_sequences generate(const fixture *f, const prompts *p, int64_t batch,
                              int64_t most, int prefetch) {
   zt_sequences results;
-  zt_generate_spec spec = {
-      .batch = batch, .max_new_tokens = most, .prefetch = prefetch};
+  zt_generate_spec spec = {.batch = batch,
+                           .max_new_tokens = most,
+                           .prefetch = prefetch,
+                           .agree_every = 1 + batch % 4};
   ck_zt_ok(zt_generate(f->model, f->dev, comm, f->source, &p->list, &spec,
-                       &results));
+                       &results, NULL));
   ck_assert_int_eq(results.count, p->list.count);
   return results;
 }
@@ -158,17 +161,22 @@ START_TEST(greedy_tokens_are_the_references) {
 }
 END_TEST
 
-/* What stands beside a prompt in its batch does not change what it gives. */
-START_TEST(prompts_do_not_see_each_other) {
-  fixture f = open_fixture(&references[1 + 2 * _i]); /* a T5, GPT-2, Llama */
-  prompts all = {0};
+/* Prompts of all lengths, up to SOURCE. */
+static void add_ragged(prompts *p) {
   for (int i = 0; i < MOST; i++) {
     int32_t ids[SOURCE];
     int n = 1 + i * 7 % SOURCE;
     for (int t = 0; t < n; t++)
       ids[t] = (int32_t) (3 + numbers_bits((uint64_t) i, (uint64_t) t) % 300);
-    add_prompt(&all, ids, n);
+    add_prompt(p, ids, n);
   }
+}
+
+/* What stands beside a prompt in its batch does not change what it gives. */
+START_TEST(prompts_do_not_see_each_other) {
+  fixture f = open_fixture(&references[1 + 2 * _i]); /* a T5, GPT-2, Llama */
+  prompts all = {0};
+  add_ragged(&all);
   zt_sequences together = generate(&f, &all, 3, 6, 1);
   for (int64_t i = 0; i < MOST; i += 3) {
     prompts one = {0};
@@ -185,6 +193,66 @@ START_TEST(prompts_do_not_see_each_other) {
 }
 END_TEST
 
+/* Ends texts at lengths of their own. */
+static zt_status end_early(void *context, int64_t prompt, const int32_t *ids,
+                           int64_t n, bool *end) {
+  (void) context;
+  ck_assert_int_ge(ids[n - 1], 0);
+  *end = *end || n == 1 + prompt * 5 % NEW;
+  return ZT_OK;
+}
+
+static uint64_t hash_of(const zt_sequences *s) {
+  uint64_t hash = 0;
+  for (int64_t i = 0; i < s->count; i++)
+    for (int64_t t = s->start[i]; t <= s->start[i + 1]; t++)
+      hash = (hash ^ (uint64_t) (t < s->start[i + 1] ? s->ids[t] : -1)) *
+             UINT64_C(0x9E3779B97F4A7C15);
+  return hash;
+}
+
+/* Drawn tokens are those of one slot on one rank, whatever slots, ranks and
+ * agreements there are, and also with texts of very unequal lengths. */
+START_TEST(draws_do_not_depend_on_ranks) {
+  static const struct {
+    int64_t batch, agree_every;
+  } ways[] = {{1, 1}, {2, 3}, {5, 4}, {16, 100}, {3, 0}};
+  fixture f = open_fixture(&references[1 + 2 * _i]);
+  prompts p = {0};
+  add_ragged(&p);
+  uint64_t wanted = 0;
+  for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+    zt_sequences results;
+    zt_generate_report report;
+    zt_generate_spec spec = {
+        .batch = ways[w].batch,
+        .max_new_tokens = NEW,
+        .agree_every = ways[w].agree_every,
+        .min_new_tokens = 2,
+        .prefetch = 1,
+        .sampling = {.temperature = 1.5, .top_k = 40, .top_p = 0.9, .seed = 7},
+        .token = end_early};
+    ck_zt_ok(zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec,
+                         &results, &report));
+    for (int64_t i = 0; i < MOST; i++)
+      ck_assert_int_le(results.start[i + 1] - results.start[i],
+                       1 + i * 5 % NEW);
+    ck_assert_int_eq(report.tokens, results.start[MOST]);
+    ck_assert(report.idle >= 0 && report.idle < 1);
+    if (w == 0)
+      wanted = hash_of(&results);
+    ck_assert(hash_of(&results) == wanted);
+    zt_sequences_free(&results);
+  }
+  int64_t same[2] = {(int64_t) (wanted >> 1), -(int64_t) (wanted >> 1)};
+  ck_zt_ok(zt_comm_all_reduce(comm, same, 2, ZT_MAX));
+  ck_assert(same[0] == -same[1]);
+  if (comm->rank == 0)
+    printf("%s: drawn %016" PRIx64 "\n", f.r.name, wanted);
+  close_fixture(&f);
+}
+END_TEST
+
 /* A learned table of positions has an end. */
 START_TEST(too_many_positions) {
   fixture f = open_fixture(&references[3]);
@@ -194,13 +262,13 @@ START_TEST(too_many_positions) {
   add_golden(&p, f.r.name, 1);
   zt_generate_spec spec = {.batch = 1, .prefetch = 1};
   spec.max_new_tokens = positions - PROMPT + 1; /* the last is not read again */
-  ck_zt_ok(
-      zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results));
+  ck_zt_ok(zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results,
+                       NULL));
   zt_sequences_free(&results);
   spec.max_new_tokens++;
-  ck_zt_fails(
-      zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results),
-      ZT_ERR_DATA);
+  ck_zt_fails(zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec,
+                          &results, NULL),
+              ZT_ERR_DATA);
   ck_assert_ptr_nonnull(strstr(zt_last_error(), "--max-new-tokens"));
   close_fixture(&f);
 }
@@ -226,9 +294,9 @@ START_TEST(wrong_prompts_are_refused) {
     prompts p = {0};
     add_golden(&p, "t5v10tiny", 2);
     add_prompt(&p, &bad[i % 3], i < 3 ? 1 : 0); /* the last one: empty */
-    ck_zt_fails(
-        zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec, &results),
-        ZT_ERR_DATA);
+    ck_zt_fails(zt_generate(f.model, f.dev, comm, f.source, &p.list, &spec,
+                            &results, NULL),
+                ZT_ERR_DATA);
     ck_assert_ptr_nonnull(strstr(zt_last_error(), "prompt 2"));
   }
   close_fixture(&f);
@@ -253,6 +321,7 @@ static Suite *make_suite(void) {
   tcase_add_loop_test(all, greedy_tokens_are_the_references, 0,
                       sizeof references / sizeof *references);
   tcase_add_loop_test(all, prompts_do_not_see_each_other, 0, 3);
+  tcase_add_loop_test(all, draws_do_not_depend_on_ranks, 0, 3);
   tcase_add_test(all, too_many_positions);
   tcase_add_test(all, no_prompt_at_all);
   tcase_add_test(all, wrong_prompts_are_refused);

@@ -270,37 +270,81 @@ static void check_logits(fixture *f) {
   zt_pass_destroy(&pass);
 }
 
-/* What generation begins with: the start id, or the prompt. */
-static int begin_texts(const fixture *f, inputs *in, int32_t *tokens,
-                       int length) {
-  int prompt = f->r.source > 0 ? 1 : PROMPT;
-  read_inputs(f, 0, in);
-  for (int s = 0; s < SAMPLES; s++)
-    memcpy(tokens + s * length, in->target + s * f->r.target,
-           (size_t) prompt * sizeof *tokens);
-  in->input.labels = NULL;
-  in->input.target = tokens;
-  return prompt;
+/* Rows of a step of generation: texts stand in the slots the other way round.
+ */
+typedef struct step_rows {
+  int32_t id[SAMPLES * MOST], slot[SAMPLES * MOST], position[SAMPLES * MOST];
+  int64_t count;
+} step_rows;
+
+static void add_text(step_rows *r, int text, const int32_t *ids, int from,
+                     int to) {
+  for (int t = from; t < to; t++) {
+    r->id[r->count] = ids[t];
+    r->slot[r->count] = SAMPLES - 1 - text;
+    r->position[r->count++] = t;
+  }
+}
+
+static zt_cache_rows rows_of(const step_rows *r) {
+  return (zt_cache_rows){r->count, r->id, r->slot, r->position};
+}
+
+static zt_pass *make_cached_pass(fixture *f, const zt_cache_shape *cache) {
+  zt_pass_shape shape = {.samples = cache->slots,
+                         .source_length = cache->source_length,
+                         .target_length = cache->target_length,
+                         .cache = cache};
+  zt_pass_sizes big = {1 << 22, 1 << 22, 1 << 22, 1 << 20};
+  zt_pass *pass;
+  ck_zt_ok(zt_pass_create(f->model, f->dev, &shape, &big, &pass));
+  return pass;
+}
+
+/* Tokens from..to-1 of all texts; the next one goes behind them. */
+static void extend(fixture *f, zt_pass *pass, const inputs *in, int32_t *tokens,
+                   int length, int from, int to) {
+  static const int32_t own[SAMPLES] = {0, 1};
+  step_rows source = {.count = 0}, target = {.count = 0};
+  int32_t count[SAMPLES], chosen[SAMPLES], next[SAMPLES];
+  for (int i = 0; i < SAMPLES; i++) {
+    count[SAMPLES - 1 - i] = f->r.source > 0 ? in->valid[i] : 0;
+    if (from == 0 && f->r.source > 0)
+      add_text(&source, i, in->input.source + i * f->r.source, 0, in->valid[i]);
+    add_text(&target, i, tokens + i * length, from, to);
+    chosen[i] = (int32_t) target.count - 1;
+  }
+  ck_zt_ok(zt_pass_begin_step(pass, &(zt_cache_step){.source = rows_of(&source),
+                                                     .target = rows_of(&target),
+                                                     .source_count = count,
+                                                     .source_slot = own,
+                                                     .chosen = chosen,
+                                                     .choices = SAMPLES}));
+  for (int s = 0; s < f->model->n_stages; s++)
+    if (source.count > 0 || !f->model->stages[s].source)
+      ck_zt_ok(zt_pass_forward(pass, s, params_of(f, s), NULL));
+  ck_zt_ok(zt_cache_best(pass, next));
+  for (int i = 0; i < SAMPLES; i++)
+    tokens[i * length + to] = next[i];
 }
 
 static void check_greedy(fixture *f, const char *key) {
-  const int length = (f->r.source > 0 ? 1 : PROMPT) + NEW;
-  zt_pass *pass = make_pass(f, false, false, length);
+  const int prompt = f->r.source > 0 ? 1 : PROMPT, length = prompt + NEW;
+  const zt_cache_shape cache = {.slots = SAMPLES,
+                                .source_length = f->r.source,
+                                .target_length = length,
+                                .source_rows = SAMPLES * f->r.source,
+                                .target_rows = SAMPLES * PROMPT};
+  zt_pass *pass = make_cached_pass(f, &cache);
   json_t *wanted = json_object_get(f->golden, key);
-  int32_t tokens[SAMPLES * (PROMPT + NEW)] = {0}, next[SAMPLES];
+  int32_t tokens[SAMPLES * (PROMPT + NEW)] = {0};
   inputs in;
-  int prompt = begin_texts(f, &in, tokens, length);
-  ck_zt_ok(zt_pass_begin(pass, &in.input));
-  for (int t = prompt; t < length; t++) {
-    const int64_t rows[SAMPLES] = {t - 1, length + t - 1};
-    zt_pass_choose(pass, rows);
-    ck_zt_ok(zt_pass_set_target(pass, tokens));
-    for (int s = 0; s < f->model->n_stages; s++)
-      ck_zt_ok(zt_pass_forward(pass, s, params_of(f, s), NULL));
-    ck_zt_ok(zt_pass_chosen(pass, next));
-    for (int i = 0; i < SAMPLES; i++)
-      tokens[i * length + t] = next[i];
-  }
+  read_inputs(f, 0, &in);
+  for (int i = 0; i < SAMPLES; i++)
+    memcpy(tokens + i * length, in.target + i * f->r.target,
+           (size_t) prompt * sizeof *tokens);
+  for (int t = prompt; t < length; t++)
+    extend(f, pass, &in, tokens, length, t == prompt ? 0 : t - 1, t);
   for (int i = 0; i < SAMPLES; i++) {
     json_t *row = json_array_get(wanted, (size_t) i);
     bool ended = false; /* after the end the reference pads */

@@ -18,6 +18,7 @@ include $(top_srcdir)/tests/data.mk
 include $(top_srcdir)/tests/report.mk
 include $(top_srcdir)/tests/core.mk
 include $(top_srcdir)/tests/restart.mk
+include $(top_srcdir)/tests/generate.mk
 include $(top_srcdir)/tests/slurm.mk
 include $(top_srcdir)/tests/models.mk
 include $(top_srcdir)/tests/finetune.mk

@@ -52,6 +52,10 @@ size_t zt_cpu_attention_workspace(const zt_device *dev,
                                   const zt_attention *call);
 zt_status zt_cpu_attention_forward(zt_device *dev, const zt_attention *call);
 zt_status zt_cpu_attention_backward(zt_device *dev, const zt_attention *call);
+/* cpu_step.c */
+void zt_cpu_gemm_rows_alone(const zt_cpu_device *cpu, const zt_gemm *call);
+zt_status zt_cpu_scatter(zt_device *dev, const zt_scatter *call);
+zt_status zt_cpu_row_attention(zt_device *dev, const zt_row_attention *call);
 
 /* cpu_bf16.c */
 int64_t zt_cpu_bf16_norm_block(const zt_norm *call);

@@ -120,6 +120,10 @@ static void run_narrow_tile(const zt_cpu_device *cpu, const zt_gemm *call,
 zt_status zt_cpu_gemm(zt_device *dev, const zt_gemm *call) {
   const zt_cpu_device *cpu = (const zt_cpu_device *) dev;
   bool narrow = call->a.dtype == ZT_BF16;
+  if (call->rows_alone) {
+    zt_cpu_gemm_rows_alone(cpu, call);
+    return ZT_OK;
+  }
   int64_t rows = NARROW_TILE, cols = NARROW_TILE;
   if (!narrow)
     choose_tiles(call, &rows, &cols);

@@ -38,6 +38,11 @@ typedef struct zt_cpu_kernels {
   /* Rows i .. i + m - 1, columns j .. j + n - 1 of C. */
   void (*gemm_small)(const zt_gemm *call, int64_t i, int64_t j, int64_t m,
                      int64_t n);
+  /* Columns begin .. end - 1 of all rows, each row by itself. */
+  void (*gemm_rows)(const zt_gemm *call, int64_t begin, int64_t end);
+  /* Head h of a row; scores: [most_keys]. */
+  void (*row_attention)(const zt_row_attention *call, int64_t row, int64_t h,
+                        float *scores);
   void (*norm_forward)(const zt_norm *call, int64_t begin, int64_t end);
   /* dx of rows begin .. end - 1, and their part of dw (and db behind it). */
   void (*norm_backward)(const zt_norm *call, int64_t begin, int64_t end,
@@ -101,12 +106,14 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_embedding_backward ZT_K(zt_cpu_embedding_backward)
 #define zt_cpu_fold_rows ZT_K(zt_cpu_fold_rows)
 #define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
+#define zt_cpu_gemm_rows ZT_K(zt_cpu_gemm_rows)
 #define zt_cpu_narrow ZT_K(zt_cpu_narrow)
 #define zt_cpu_norm_backward ZT_K(zt_cpu_norm_backward)
 #define zt_cpu_norm_forward ZT_K(zt_cpu_norm_forward)
 #define zt_cpu_rope ZT_K(zt_cpu_rope)
 #define zt_cpu_row_bias_backward ZT_K(zt_cpu_row_bias_backward)
 #define zt_cpu_row_bias_forward ZT_K(zt_cpu_row_bias_forward)
+#define zt_cpu_row_attention_head ZT_K(zt_cpu_row_attention_head)
 #define zt_cpu_softmax ZT_K(zt_cpu_softmax)
 #define zt_cpu_softmax_again ZT_K(zt_cpu_softmax_again)
 #define zt_cpu_softmax_backward ZT_K(zt_cpu_softmax_backward)
@@ -114,6 +121,9 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_widen ZT_K(zt_cpu_widen)
 
 void zt_cpu_gemm_small(const zt_gemm *, int64_t, int64_t, int64_t, int64_t);
+void zt_cpu_gemm_rows(const zt_gemm *, int64_t, int64_t);
+void zt_cpu_row_attention_head(const zt_row_attention *, int64_t, int64_t,
+                               float *);
 void zt_cpu_norm_forward(const zt_norm *, int64_t, int64_t);
 void zt_cpu_norm_backward(const zt_norm *, int64_t, int64_t, float *);
 void zt_cpu_fold_rows(float *, const float *, int64_t, int64_t, int64_t,

@@ -4,6 +4,8 @@
 const zt_cpu_kernels ZT_K(zt_cpu_kernels) = {
     .name = ZT_TEXT(ZT_KERNEL_SET),
     .gemm_small = zt_cpu_gemm_small,
+    .gemm_rows = zt_cpu_gemm_rows,
+    .row_attention = zt_cpu_row_attention_head,
     .norm_forward = zt_cpu_norm_forward,
     .norm_backward = zt_cpu_norm_backward,
     .fold_rows = zt_cpu_fold_rows,

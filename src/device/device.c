@@ -64,6 +64,8 @@ zt_status zt_gemm_run(zt_device *dev, const zt_gemm *call) {
   REQUIRE(call->b.ld >= (call->transpose_b ? call->k : call->n));
   REQUIRE(call->c.ld >= call->n);
   REQUIRE(call->a.dtype == call->b.dtype);
+  REQUIRE(!call->rows_alone ||
+          (call->a.dtype == ZT_FP32 && !call->transpose_a));
   dev->calls++;
   dev->flops +=
       2 * (uint64_t) call->m * (uint64_t) call->n * (uint64_t) call->k;
@@ -119,6 +121,32 @@ zt_status zt_attention_backward(zt_device *dev, const zt_attention *call) {
   REQUIRE((call->bias != NULL) == (call->dbias != NULL));
   count_attention(dev, call, 5);
   return dev->ops->attention_backward(dev, call);
+}
+
+zt_status zt_scatter_run(zt_device *dev, const zt_scatter *call) {
+  REQUIRE(call->rows > 0 && call->n > 0);
+  REQUIRE(call->from.ld >= call->n && call->to.ld >= call->n);
+  REQUIRE(call->from.dtype == ZT_FP32 && call->to.dtype == ZT_FP32);
+  if (!dev->ops->scatter)
+    return zt_fail(ZT_ERR_UNAVAILABLE,
+                   "generation does not run on device %s yet", dev->ops->name);
+  dev->calls++;
+  return dev->ops->scatter(dev, call);
+}
+
+zt_status zt_row_attention_run(zt_device *dev, const zt_row_attention *call) {
+  REQUIRE(call->rows > 0 && call->heads > 0 && call->head_dim > 0);
+  REQUIRE(call->kv_heads > 0 && call->heads % call->kv_heads == 0);
+  REQUIRE(call->most_keys > 0 && call->window >= 0);
+  REQUIRE(call->q.dtype == ZT_FP32 && call->k.dtype == ZT_FP32);
+  REQUIRE(call->q.ld >= call->heads * call->head_dim);
+  REQUIRE(call->k.ld >= call->kv_heads * call->head_dim);
+  REQUIRE(call->v.ld >= call->kv_heads * call->head_dim);
+  if (!dev->ops->row_attention)
+    return zt_fail(ZT_ERR_UNAVAILABLE,
+                   "generation does not run on device %s yet", dev->ops->name);
+  dev->calls++;
+  return dev->ops->row_attention(dev, call);
 }
 
 zt_status zt_bias_forward(zt_device *dev, const zt_bias *call) {

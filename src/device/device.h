@@ -36,6 +36,9 @@ typedef struct zt_gemm {
   int64_t m, n, k;
   float alpha, beta;
   zt_matrix a, b, c;
+  bool
+      rows_alone; /* the bits of a row of C depend on that row of A and C and
+                     on B alone, not on m or the other rows; fp32, A as it is */
 } zt_gemm;
 
 /** Where random bits come from, and how much is dropped.  Element e of sample s
@@ -104,6 +107,33 @@ typedef struct zt_attention {
   float *dbias;    /* like bias, fp32; NULL exactly if bias is */
   void *workspace; /* zt_device_attention_workspace() bytes */
 } zt_attention;
+
+/** Rows to their places: row place[r] of `to` = row r of `from`.  No place
+ *  stands twice. */
+typedef struct zt_scatter {
+  int64_t rows, n;
+  const int32_t *place; /* [rows] */
+  zt_matrix from, to;   /* [rows, n] fp32, and as many rows as places reach */
+} zt_scatter;
+
+/** Attention of single query rows, each with keys of its own: generation.
+ *  Query i sees the keys first .. keys[i] - 1, where first is the larger of 0
+ *  and position[i] + 1 - window; key j is row base[i] + j of k and v, or row
+ *  place[base[i] + j].  The bits of a row depend on what it sees alone. */
+typedef struct zt_row_attention {
+  int64_t rows, heads, kv_heads, head_dim;
+  float scale;
+  int64_t window;          /* 0: none */
+  int64_t most_keys;       /* no keys[i] is larger */
+  const int32_t *base;     /* [rows] */
+  const int32_t *keys;     /* [rows], from 1 on */
+  const int32_t *position; /* [rows] index of the query among the keys */
+  const int32_t *place;    /* NULL: base + j */
+  const float *bias;       /* [heads, offsets] by j - position[i] + zero; NULL:
+                              none */
+  int64_t offsets, zero;
+  zt_matrix q, k, v, y; /* fp32; heads side by side, as in zt_attention */
+} zt_row_attention;
 
 /** T5's relative position bias as a vector over offsets: a table row for each
  *  bucket, and the bucket of each offset. */
@@ -239,6 +269,8 @@ typedef struct zt_device_ops {
   zt_status (*norm_backward)(zt_device *dev, const zt_norm *call);
   zt_status (*attention_forward)(zt_device *dev, const zt_attention *call);
   zt_status (*attention_backward)(zt_device *dev, const zt_attention *call);
+  zt_status (*scatter)(zt_device *dev, const zt_scatter *call);
+  zt_status (*row_attention)(zt_device *dev, const zt_row_attention *call);
   zt_status (*bias_forward)(zt_device *dev, const zt_bias *call);
   zt_status (*bias_backward)(zt_device *dev, const zt_bias *call);
   zt_status (*activation_forward)(zt_device *dev, const zt_activation *call);
@@ -298,6 +330,8 @@ zt_status zt_norm_forward(zt_device *dev, const zt_norm *call);
 zt_status zt_norm_backward(zt_device *dev, const zt_norm *call);
 zt_status zt_attention_forward(zt_device *dev, const zt_attention *call);
 zt_status zt_attention_backward(zt_device *dev, const zt_attention *call);
+zt_status zt_scatter_run(zt_device *dev, const zt_scatter *call);
+zt_status zt_row_attention_run(zt_device *dev, const zt_row_attention *call);
 zt_status zt_bias_forward(zt_device *dev, const zt_bias *call);
 zt_status zt_bias_backward(zt_device *dev, const zt_bias *call);
 zt_status zt_activation_forward(zt_device *dev, const zt_activation *call);

@@ -71,6 +71,8 @@ NOTHING(norm_forward, zt_norm)
 NOTHING(norm_backward, zt_norm)
 NOTHING(attention_forward, zt_attention)
 NOTHING(attention_backward, zt_attention)
+NOTHING(scatter, zt_scatter)
+NOTHING(row_attention, zt_row_attention)
 NOTHING(bias_forward, zt_bias)
 NOTHING(bias_backward, zt_bias)
 NOTHING(activation_forward, zt_activation)
@@ -133,6 +135,8 @@ static const zt_device_ops null_ops = {
     .norm_backward = null_norm_backward,
     .attention_forward = null_attention_forward,
     .attention_backward = null_attention_backward,
+    .scatter = null_scatter,
+    .row_attention = null_row_attention,
     .bias_forward = null_bias_forward,
     .bias_backward = null_bias_backward,
     .activation_forward = null_activation_forward,

@@ -6,6 +6,7 @@ libztdevice_a_SOURCES = \
   src/device/cpu_bf16.c \
   src/device/cpu_device.h \
   src/device/cpu_gemm.c \
+  src/device/cpu_step.c \
   src/device/device.c src/device/device.h \
   src/device/device_check.c src/device/device_check.h \
   src/device/device_cpu.c src/device/device_cpu.h \
@@ -20,6 +21,7 @@ CPU_KERNELS = \
   src/device/cpu_optim.c \
   src/device/cpu_point.c \
   src/device/cpu_rope.c \
+  src/device/cpu_rows.c \
   src/device/cpu_round.c \
   src/device/cpu_small.c \
   src/device/cpu_softmax.c \

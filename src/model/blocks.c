@@ -205,9 +205,8 @@ static zt_status embed(zt_pass *pass, int next) {
   zt_tape *t = &pass->tape;
   zt_weight tokens = zt_block_take(pass, &next, 1);
   zt_value *h;
-  ZT_TRY(zt_op_embedding(t, pass->target,
-                         pass->shape.samples * pass->shape.target_length,
-                         tokens, s->embedding_frozen, &h));
+  ZT_TRY(zt_op_embedding(t, pass->target, zt_pass_rows(pass, false), tokens,
+                         s->embedding_frozen, &h));
   if (s->positions > 0)
     ZT_TRY(zt_op_embedding_add(t, pass->position, zt_block_take(pass, &next, 1),
                                h));
@@ -243,7 +242,7 @@ static zt_status attend(zt_pass *pass, const zt_stage *stage, zt_value *x,
                       .k_column = s->heads * s->head_dim,
                       .v_column = (s->heads + s->kv_heads) * s->head_dim,
                       .dropout = dropout_at(pass, site_of(stage, SITE_PROBS))};
-  return zt_op_attention(t, &attend, y);
+  return zt_cache_attend(pass, ZT_ATTEND_TARGET, stage->layer, &attend, y);
 }
 
 static zt_status attention(zt_pass *pass, const zt_stage *stage, int *next,
@@ -281,9 +280,8 @@ static zt_status feed_forward(zt_pass *pass, const zt_stage *stage, int *next,
 zt_status zt_block_head(zt_pass *pass, int next, double scale) {
   zt_weight w = zt_block_take(pass, &next, 1);
   zt_value *h = pass->slot[ZT_SLOT_TARGET];
-  if (pass->choose)
-    return zt_op_argmax(&pass->tape, h, w, scale, pass->choose,
-                        pass->shape.samples, pass->chosen);
+  if (pass->cache)
+    return zt_cache_head(pass, h, w, scale);
   return zt_op_cross_entropy(&pass->tape, h, w, scale, pass->labels,
                              pass->loss);
 }

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztmodel.a
 ZT_LAYERS += libztmodel.a
 libztmodel_a_SOURCES = \
   src/model/blocks.c src/model/blocks.h \
+  src/model/cache.c src/model/cache.h \
   src/model/family_config.c src/model/family_config.h \
   src/model/gpt2.c \
   src/model/llama.c \

@@ -38,7 +38,8 @@ static zt_status apply_weight(zt_tape *tape, const zt_value *x, zt_weight w,
                                            .beta = w.biased || add ? 1 : 0,
                                            .a = zt_value_matrix(x, x->data),
                                            .b = weight_of(tape, w),
-                                           .c = y});
+                                           .c = y,
+                                           .rows_alone = tape->rows_alone});
 }
 
 /* dW += dy^T x, in the layout of W, and db += the sum of dy's rows. */
@@ -391,7 +392,8 @@ static zt_status make_logits(zt_tape *tape, zt_matrix x, zt_weight w,
                                            .alpha = (float) scale,
                                            .a = x,
                                            .b = weight_of(tape, w),
-                                           .c = {logits, w.rows, ZT_FP32}});
+                                           .c = {logits, w.rows, ZT_FP32},
+                                           .rows_alone = tape->rows_alone});
 }
 
 /* dx = scale * dlogits W and dW += scale * dlogits^T x for n rows. */
@@ -459,17 +461,24 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
   return zt_tape_record(tape, loss_backward, &r, sizeof r);
 }
 
-zt_status zt_op_argmax(zt_tape *tape, const zt_value *x, zt_weight w,
-                       double scale, const int64_t *rows, int64_t count,
-                       int32_t *index) {
+zt_status zt_op_logits(zt_tape *tape, const zt_value *x, zt_weight w,
+                       double scale, const int32_t *rows, int64_t count,
+                       float *logits) {
   size_t mark = zt_arena_mark(tape->work);
-  float *logits;
-  ZT_TRY(zt_tape_push(tape->work, (size_t) w.rows * sizeof *logits, &logits));
-  for (int64_t i = 0; i < count; i++) {
-    zt_matrix row = rows_from(x, x->data, rows[i]);
-    ZT_TRY(make_logits(tape, row, w, scale, 1, logits));
-    ZT_TRY(zt_argmax(tape->dev, 1, w.rows, logits, index + i));
-  }
+  void *chosen;
+  ZT_TRY(zt_tape_push(tape->work,
+                      (size_t) (count * x->cols) * zt_dtype_size(x->dtype),
+                      &chosen));
+  /* An embedding is rows of a table by index, whatever the table is. */
+  ZT_TRY(zt_embedding_forward(tape->dev, &(zt_embedding){.rows = count,
+                                                         .d = x->cols,
+                                                         .vocabulary = x->rows,
+                                                         .ids = rows,
+                                                         .table = x->data,
+                                                         .y = chosen,
+                                                         .dtype = x->dtype}));
+  ZT_TRY(make_logits(tape, (zt_matrix){chosen, x->cols, x->dtype}, w, scale,
+                     count, logits));
   zt_arena_release(tape->work, mark);
   return ZT_OK;
 }

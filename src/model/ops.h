@@ -77,11 +77,11 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
                               double scale, const int32_t *labels,
                               double *loss);
 
-/** Index of the largest of scale * x W^T for single rows of x; no record.
- *  \param[in]  rows   [count], host
- *  \param[out] index  [count], device */
-zt_status zt_op_argmax(zt_tape *tape, const zt_value *x, zt_weight w,
-                       double scale, const int64_t *rows, int64_t count,
-                       int32_t *index);
+/** scale * x W^T for single rows of x; no record.
+ *  \param[in]  rows    [count], device
+ *  \param[out] logits  [count, rows of W], device */
+zt_status zt_op_logits(zt_tape *tape, const zt_value *x, zt_weight w,
+                       double scale, const int32_t *rows, int64_t count,
+                       float *logits);
 
 #endif

@@ -88,14 +88,14 @@ static zt_status make_positions(zt_pass *pass) {
 static zt_status make_inputs(zt_pass *pass) {
   zt_pass_inside *in = pass->inside;
   const zt_pass_shape *s = &pass->shape;
+  ZT_TRY(zt_tape_push(&in->fixed, sizeof(double), &pass->loss));
+  if (s->cache)
+    return zt_cache_create(pass, s->cache, &pass->cache);
   ZT_TRY(push_ints(in, s->samples * s->source_length, &pass->source));
   ZT_TRY(push_ints(in, s->samples, &pass->source_valid));
   ZT_TRY(push_ints(in, s->samples * s->target_length, &pass->target));
   ZT_TRY(push_ints(in, s->samples * s->target_length, &pass->labels));
-  ZT_TRY(push_ints(in, s->samples, &pass->chosen));
-  if (!pass->model->family->encoder)
-    ZT_TRY(make_positions(pass));
-  return zt_tape_push(&in->fixed, sizeof(double), &pass->loss);
+  return pass->model->family->encoder ? ZT_OK : make_positions(pass);
 }
 
 static zt_status make(zt_pass *pass) {
@@ -111,7 +111,8 @@ static zt_status make(zt_pass *pass) {
                          .dtype = pass->shape.dtype,
                          .keep = &in->saved,
                          .work = &in->work,
-                         .host = &in->host};
+                         .host = &in->host,
+                         .rows_alone = pass->shape.cache != NULL};
   ZT_TRY(make_inputs(pass));
   return pass->model->family->prepare ? pass->model->family->prepare(pass)
                                       : ZT_OK;
@@ -148,6 +149,7 @@ void zt_pass_destroy(zt_pass **pass) {
   zt_device_release(in->dev, in->work_memory, in->sizes.work);
   if (in->host_memory)
     munmap(in->host_memory, in->sizes.host);
+  zt_cache_destroy(&(*pass)->cache);
   free(in->in);
   free(in->kept);
   free(in->mark);
@@ -161,6 +163,17 @@ zt_status zt_pass_add_table(zt_pass *pass, int index, const void *values,
                             size_t bytes) {
   ZT_TRY(zt_tape_push(&pass->inside->fixed, bytes, &pass->table[index]));
   return zt_device_upload(pass->inside->dev, pass->table[index], values, bytes);
+}
+
+int64_t zt_pass_rows(const zt_pass *pass, bool source) {
+  const zt_pass_shape *s = &pass->shape;
+  if (pass->cache)
+    return source ? pass->cache->source_count : pass->cache->target_count;
+  return s->samples * (source ? s->source_length : s->target_length);
+}
+
+zt_arena *zt_pass_fixed(zt_pass *pass) {
+  return &pass->inside->fixed;
 }
 
 zt_pass_sizes zt_pass_peak(const zt_pass *pass) {
@@ -345,21 +358,7 @@ zt_status zt_pass_loss(zt_pass *pass, double *loss) {
   return zt_device_download(pass->inside->dev, loss, pass->loss, sizeof *loss);
 }
 
-/* ---- Generation and tests ---- */
-
-void zt_pass_choose(zt_pass *pass, const int64_t *rows) {
-  pass->choose = rows;
-}
-
-zt_status zt_pass_chosen(zt_pass *pass, int32_t *next) {
-  return zt_device_download(pass->inside->dev, next, pass->chosen,
-                            (size_t) pass->shape.samples * sizeof *next);
-}
-
-zt_status zt_pass_set_target(zt_pass *pass, const int32_t *target) {
-  return upload_ints(pass, pass->target, target,
-                     pass->shape.samples * pass->shape.target_length);
-}
+/* ---- Tests ---- */
 
 zt_status zt_pass_peek(zt_pass *pass, int slot, float *values) {
   const zt_value *value = pass->slot[slot];

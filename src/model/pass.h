@@ -9,6 +9,7 @@
 #ifndef ZT_MODEL_PASS_H
 #define ZT_MODEL_PASS_H
 
+#include "model/cache.h"
 #include "model/model.h"
 #include "model/tape.h"
 
@@ -31,6 +32,9 @@ typedef struct zt_pass_shape {
   bool recompute; /* keep only what lies between stages */
   bool documents; /* inputs say where documents begin; without an encoder */
   double dropout; /* rate at every site */
+  /* Generation instead of samples; NULL: none.  Its lengths and slots are
+   * the lengths and samples. */
+  const zt_cache_shape *cache;
 } zt_pass_shape;
 
 /** Arena sizes in bytes; made by planning. */
@@ -71,10 +75,7 @@ typedef struct zt_pass {
   int32_t *position, *first;
   double *loss;               /* [1], device */
   void *table[ZT_MAX_TABLES]; /* that the family made in prepare(), device */
-  /* Generation: [samples] rows of the target values to choose a token at,
-   * host; NULL: compute the loss. */
-  const int64_t *choose;
-  int32_t *chosen; /* [samples], device */
+  zt_cache *cache;            /* generation; NULL: none */
   struct zt_pass_inside *inside;
 } zt_pass;
 
@@ -91,6 +92,11 @@ void zt_pass_destroy(zt_pass **pass);
  *  \param[in] values  host, `bytes` of them */
 zt_status zt_pass_add_table(zt_pass *pass, int index, const void *values,
                             size_t bytes);
+/** For families: rows of the source or of the target that go through the
+ *  stages. */
+int64_t zt_pass_rows(const zt_pass *pass, bool source);
+/** Device memory for the life of the pass. */
+zt_arena *zt_pass_fixed(zt_pass *pass);
 
 /** A new micro-batch.  `input` is NULL on a device that only counts. */
 zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input);
@@ -109,15 +115,6 @@ zt_status zt_pass_loss(zt_pass *pass, double *loss);
 /** Most memory used since creation. */
 zt_pass_sizes zt_pass_peak(const zt_pass *pass);
 
-/** Generation: choose the next token at a row of the target values for each
- *  sample instead of computing a loss in the last stage.
- *  \param[in]  rows  [samples] of samples * target_length; must stay
- *  \param[out] next  [samples], host */
-void zt_pass_choose(zt_pass *pass, const int64_t *rows);
-zt_status zt_pass_chosen(zt_pass *pass, int32_t *next);
-/** Replace the decoder input, host [samples, target_length]; the values of
- *  the encoder stay. */
-zt_status zt_pass_set_target(zt_pass *pass, const int32_t *target);
 /** Copy a slot's value to the host as fp32 [rows, cols], for tests. */
 zt_status zt_pass_peek(zt_pass *pass, int slot, float *values);
 

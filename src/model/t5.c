@@ -327,9 +327,12 @@ static zt_status embed(zt_pass *pass, int next) {
   zt_weight table = zt_block_take(pass, &next, 1);
   for (int stack = ENCODER; stack <= DECODER; stack++) {
     int64_t length = length_of(pass, stack);
+    int64_t rows = zt_pass_rows(pass, stack == ENCODER);
     zt_value *h;
+    if (rows == 0) /* a step of generation without a new source */
+      continue;
     ZT_TRY(zt_op_embedding(t, stack == ENCODER ? pass->source : pass->target,
-                           pass->shape.samples * length, table, -1, &h));
+                           rows, table, -1, &h));
     ZT_TRY(zt_op_dropout(
         t, h, zt_tape_dropout(t, site_of_stack(stack, SITE_EMBED), length),
         &pass->slot[stack == ENCODER ? ZT_SLOT_SOURCE : ZT_SLOT_TARGET]));
@@ -375,7 +378,8 @@ static zt_status self_attention(zt_pass *pass, const zt_stage *stage, int *next,
       .bias = pass->slot[slot],
       .dropout = zt_tape_dropout(t, site_of_block(pass, stage, SITE_SELF_PROBS),
                                  length)};
-  ZT_TRY(zt_op_attention(t, &attend, &y));
+  ZT_TRY(zt_cache_attend(pass, causal ? ZT_ATTEND_TARGET : ZT_ATTEND_SOURCE,
+                         stage->layer, &attend, &y));
   ZT_TRY(zt_op_linear_add(
       t, y, o, *h,
       zt_tape_dropout(t, site_of_block(pass, stage, SITE_SELF), length), h));
@@ -390,11 +394,12 @@ static zt_status cross_attention(zt_pass *pass, const zt_stage *stage,
   zt_weight q = zt_block_take(pass, next, 1), kv = zt_block_take(pass, next, 2);
   zt_weight o = zt_block_take(pass, next, 1),
             norm = zt_block_take(pass, next, 1);
-  zt_value *n, *query, *memory, *y;
+  zt_value *n, *query, *memory = NULL, *y;
   ZT_TRY(zt_tape_scope_begin(t));
   ZT_TRY(zt_op_rms_norm(t, *h, norm, s->norm_eps, &n));
   ZT_TRY(zt_op_linear(t, n, q, &query));
-  ZT_TRY(zt_op_linear(t, pass->slot[ZT_SLOT_MEMORY], kv, &memory));
+  if (pass->slot[ZT_SLOT_MEMORY]) /* else the cache has its keys already */
+    ZT_TRY(zt_op_linear(t, pass->slot[ZT_SLOT_MEMORY], kv, &memory));
   zt_attend attend = {.samples = pass->shape.samples,
                       .heads = s->heads,
                       .kv_heads = s->heads,
@@ -410,7 +415,7 @@ static zt_status cross_attention(zt_pass *pass, const zt_stage *stage,
                       .dropout = zt_tape_dropout(
                           t, site_of_block(pass, stage, SITE_CROSS_PROBS),
                           pass->shape.target_length)};
-  ZT_TRY(zt_op_attention(t, &attend, &y));
+  ZT_TRY(zt_cache_attend(pass, ZT_ATTEND_CROSS, stage->layer, &attend, &y));
   ZT_TRY(zt_op_linear_add(
       t, y, o, *h,
       zt_tape_dropout(t, site_of_block(pass, stage, SITE_CROSS),

@@ -45,6 +45,7 @@ typedef struct zt_tape {
   zt_arena *host; /* host: value headers and records */
   struct zt_record *last;
   bool recording;
+  bool rows_alone;    /* no row's bits depend on the others: generation */
   const void *params; /* the gathered unit, dtype */
   float *grads;       /* its gradient; NULL unless backward may run */
   zt_dropout dropout; /* what all sites share; rate 0 outside training */

@@ -230,7 +230,8 @@ static zt_status generate(zt_comm *comm, const options *o, zt_source *source,
                            .max_new_tokens = o->max_new_tokens,
                            .prefetch = 1};
   if (status == ZT_OK && prompts->count > 0)
-    status = zt_generate(model, dev, between, source, prompts, &spec, results);
+    status = zt_generate(model, dev, between, source, prompts, &spec, results,
+                         NULL);
   zt_close_comm(comm, &between);
   zt_device_destroy(&dev);
   return status;

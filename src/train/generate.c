@@ -1,18 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "train/generate.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "comm/agree.h"
 #include "comm/comm_null.h"
 #include "device/device_null.h"
 #include "model/pass.h"
+#include "train/queue.h"
 #include "train/state.h"
 #include "train/watch.h"
 #include "train/zero3.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A text under way. */
+typedef struct slot {
+  int64_t prompt; /* -1: free */
+  int64_t known;  /* its tokens: the target's, with the prompt or start id */
+  int64_t read;   /* of them are in the cache */
+  int64_t given;  /* of them were not made here */
+  int32_t *ids;   /* [target_length + 1] */
+} slot;
+
+/* Rows of a step, host. */
+typedef struct rows {
+  int64_t count;
+  int32_t *id, *slot, *position;
+} rows;
 
 typedef struct generator {
   const zt_model *model;
@@ -21,18 +39,24 @@ typedef struct generator {
   const zt_sequences *prompts;
   zt_zero3 *zero3;
   zt_pass *pass;
-  int64_t source_length, target_length;
+  zt_cache_shape shape;
+  zt_queue queue;
+  slot *slots;
   int *visits; /* [stages] */
-  /* One batch of this rank. */
-  int32_t *source, *valid; /* [batch, source_length], [batch] */
-  int32_t *target;         /* [batch, target_length] */
-  int64_t *filled;         /* [batch] tokens that stand in the target */
-  int64_t *rows;           /* [batch] the last of them, where one is chosen */
-  int32_t *next;           /* [batch] */
-  bool *done;              /* [batch] */
-  /* All results so far: [prompts, max_new_tokens] and their lengths; each rank
-   * has its own, zero elsewhere, until they are added up. */
-  int64_t *tokens, *lengths;
+  rows source, target;
+  int32_t *source_count, *own; /* [slots]: tokens; the slot's own number */
+  int32_t *chosen, *chooser;   /* [slots] rows that choose, and their slots */
+  int32_t *next;               /* [slots] what they chose */
+  int64_t choices;
+  int64_t *shared; /* [ranks + 1] what ranks tell each other */
+  int64_t *taken;  /* [slots] */
+  float *logits;   /* [slots, vocabulary] host; NULL: the best ids suffice */
+  int32_t *room;   /* [vocabulary] */
+  /* What this rank has made: where in `made`, and how much, by prompt. */
+  int64_t *at, *lengths;
+  int32_t *made;
+  size_t made_capacity;
+  int64_t made_count, busy, steps;
 } generator;
 
 /* ---- Creation ---- */
@@ -40,12 +64,13 @@ typedef struct generator {
 static zt_status check_prompts(const generator *g) {
   const zt_model *model = g->model;
   const zt_sequences *prompts = g->prompts;
-  if (model->shape.positions > 0 && g->target_length > model->shape.positions)
+  if (model->shape.positions > 0 &&
+      g->shape.target_length > model->shape.positions)
     return zt_fail(ZT_ERR_DATA,
                    "a prompt and %" PRId64 " new tokens are %" PRId64
                    " tokens, more than the model's %" PRId64
                    " positions; use a shorter one or --max-new-tokens",
-                   g->spec->max_new_tokens, g->target_length,
+                   g->spec->max_new_tokens, g->shape.target_length,
                    model->shape.positions);
   for (int64_t i = 0; i < prompts->count; i++) {
     if (prompts->start[i] == prompts->start[i + 1])
@@ -68,6 +93,35 @@ static int64_t longest(const zt_sequences *prompts) {
   return most;
 }
 
+/* Enough rows that prompts do not wait long, few enough that a step is no
+ * longer for it than a text has to wait. */
+enum { PROMPT_ROWS = 256 };
+
+/* \return how many rows of prompts a step takes, at least `least` */
+static int64_t rows_for(const zt_generate_spec *spec, int64_t least,
+                        int64_t length) {
+  int64_t all = spec->batch * length;
+  int64_t most = least > PROMPT_ROWS ? least : PROMPT_ROWS;
+  return all < most ? all : most;
+}
+
+static zt_cache_shape shape_of(const zt_model *model,
+                               const zt_sequences *prompts,
+                               const zt_generate_spec *spec) {
+  int64_t most = longest(prompts);
+  zt_cache_shape shape = {.slots = spec->batch,
+                          .target_length = spec->max_new_tokens,
+                          .target_rows = spec->batch};
+  if (model->family->encoder) {
+    shape.source_length = most;
+    shape.source_rows = rows_for(spec, most, most);
+  } else {
+    shape.target_length += most - 1;
+    shape.target_rows = rows_for(spec, spec->batch, most);
+  }
+  return shape;
+}
+
 typedef struct sizes {
   zt_zero3_sizes zero3;
   zt_pass_sizes pass;
@@ -76,30 +130,72 @@ typedef struct sizes {
 static zt_status make_engine(generator *g, zt_device *dev,
                              const sizes *planned) {
   zt_zero3_options zero3 = {.training = false, .prefetch = g->spec->prefetch};
-  zt_pass_shape shape = {.samples = g->spec->batch,
-                         .source_length = g->source_length,
-                         .target_length = g->target_length};
+  zt_pass_shape shape = {.samples = g->shape.slots,
+                         .source_length = g->shape.source_length,
+                         .target_length = g->shape.target_length,
+                         .cache = &g->shape};
   ZT_TRY(zt_zero3_create(g->model, dev, g->comm, &zero3,
                          planned ? &planned->zero3 : NULL, &g->zero3));
   return zt_pass_create(g->model, dev, &shape, planned ? &planned->pass : NULL,
                         &g->pass);
 }
 
+static bool make_rows(rows *r, int64_t most) {
+  r->id = zt_calloc((size_t) most, sizeof *r->id);
+  r->slot = zt_calloc((size_t) most, sizeof *r->slot);
+  r->position = zt_calloc((size_t) most, sizeof *r->position);
+  return r->id && r->slot && r->position;
+}
+
+static void free_rows(rows *r) {
+  free(r->id);
+  free(r->slot);
+  free(r->position);
+}
+
+static bool make_slots(generator *g) {
+  for (int64_t i = 0; i < g->shape.slots; i++) {
+    size_t n = (size_t) g->shape.target_length + 1;
+    g->own[i] = (int32_t) i;
+    g->slots[i].prompt = -1;
+    g->slots[i].ids = zt_calloc(n, sizeof *g->slots[i].ids);
+    if (!g->slots[i].ids)
+      return false;
+  }
+  return true;
+}
+
+static bool wants_logits(const zt_generate_spec *spec) {
+  return spec->sampling.temperature > 0 || spec->min_new_tokens > 0;
+}
+
 static zt_status make_memory(generator *g) {
-  size_t batch = (size_t) g->spec->batch, n = (size_t) g->prompts->count;
-  size_t longest_new = (size_t) g->spec->max_new_tokens;
+  const size_t slots = (size_t) g->shape.slots;
+  const size_t n = (size_t) g->prompts->count;
+  const size_t vocabulary = (size_t) g->model->shape.vocabulary;
+  if (wants_logits(g->spec)) {
+    g->logits = zt_calloc(slots * vocabulary, sizeof *g->logits);
+    g->room = zt_calloc(vocabulary, sizeof *g->room);
+    if (!g->logits || !g->room)
+      return ZT_ERR_MEMORY;
+  }
   g->visits = zt_calloc((size_t) g->model->n_stages, sizeof *g->visits);
-  g->source = zt_calloc(batch * (size_t) g->source_length, sizeof *g->source);
-  g->valid = zt_calloc(batch, sizeof *g->valid);
-  g->target = zt_calloc(batch * (size_t) g->target_length, sizeof *g->target);
-  g->filled = zt_calloc(batch, sizeof *g->filled);
-  g->rows = zt_calloc(batch, sizeof *g->rows);
-  g->next = zt_calloc(batch, sizeof *g->next);
-  g->done = zt_calloc(batch, sizeof *g->done);
-  g->tokens = zt_calloc(n * longest_new, sizeof *g->tokens);
+  g->slots = zt_calloc(slots, sizeof *g->slots);
+  g->source_count = zt_calloc(slots, sizeof *g->source_count);
+  g->own = zt_calloc(slots, sizeof *g->own);
+  g->chosen = zt_calloc(slots, sizeof *g->chosen);
+  g->chooser = zt_calloc(slots, sizeof *g->chooser);
+  g->next = zt_calloc(slots, sizeof *g->next);
+  g->taken = zt_calloc(slots, sizeof *g->taken);
+  g->shared = zt_calloc((size_t) g->comm->size + 1, sizeof *g->shared);
+  g->queue.rows = zt_calloc((size_t) g->comm->size, sizeof *g->queue.rows);
+  g->at = zt_calloc(n, sizeof *g->at);
   g->lengths = zt_calloc(n, sizeof *g->lengths);
-  return g->visits && g->source && g->valid && g->target && g->filled &&
-                 g->rows && g->next && g->done && g->tokens && g->lengths
+  return make_rows(&g->source, g->shape.source_rows) &&
+                 make_rows(&g->target, g->shape.target_rows) && g->visits &&
+                 g->slots && g->source_count && g->own && g->chosen &&
+                 g->chooser && g->next && g->taken && g->shared &&
+                 g->queue.rows && g->at && g->lengths && make_slots(g)
              ? ZT_OK
              : ZT_ERR_MEMORY;
 }
@@ -107,143 +203,213 @@ static zt_status make_memory(generator *g) {
 static void free_generator(generator *g) {
   zt_pass_destroy(&g->pass);
   zt_zero3_destroy(&g->zero3);
-  free(g->visits);
-  free(g->source);
-  free(g->valid);
-  free(g->target);
-  free(g->filled);
-  free(g->rows);
-  free(g->next);
-  free(g->done);
-  free(g->tokens);
-  free(g->lengths);
+  for (int64_t i = 0; g->slots && i < g->shape.slots; i++)
+    free(g->slots[i].ids);
+  free_rows(&g->source);
+  free_rows(&g->target);
+  void *const all[] = {g->slots,  g->visits,     g->source_count, g->own,
+                       g->chosen, g->chooser,    g->next,         g->taken,
+                       g->shared, g->queue.rows, g->at,           g->lengths,
+                       g->logits, g->room,       g->made};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    free(all[i]);
 }
 
-/* ---- Generation ---- */
+/* ---- Texts ---- */
 
-/* The stages of one token; those that see the source alone run once. */
-static zt_status run_stages(generator *g, bool first) {
-  int n = 0;
-  for (int64_t row = 0; row < g->spec->batch; row++)
-    g->rows[row] = row * g->target_length + g->filled[row] - 1;
-  for (int s = 0; s < g->model->n_stages; s++)
-    if (first || !g->model->stages[s].source)
-      g->visits[n++] = s;
-  ZT_TRY(zt_fault_check(ZT_FAULT_GENERATE));
-  ZT_TRY(zt_zero3_plan_visits(g->zero3, g->visits, n));
-  zt_pass_choose(g->pass, g->rows);
-  for (int i = 0; i < n; i++) {
-    const void *params;
-    ZT_TRY(zt_zero3_visit(g->zero3, &params));
-    ZT_TRY(zt_pass_forward(g->pass, g->visits[i], params, NULL));
+/* The prompt is the source, or without an encoder what the target begins with.
+ */
+static void begin_text(generator *g, int64_t number, int64_t prompt) {
+  const zt_sequences *p = g->prompts;
+  slot *s = &g->slots[number];
+  const int32_t *ids = p->ids + p->start[prompt];
+  int64_t n = p->start[prompt + 1] - p->start[prompt];
+  const bool encoder = g->model->family->encoder;
+  const int32_t start = (int32_t) g->model->shape.start_id;
+  s->prompt = prompt;
+  s->read = 0;
+  s->known = s->given = encoder ? 1 : n;
+  memcpy(s->ids, encoder ? &start : ids, (size_t) s->known * sizeof *ids);
+  g->source_count[number] = encoder ? (int32_t) n : 0;
+  for (int64_t t = 0; encoder && t < n; t++) {
+    int64_t row = g->source.count++;
+    g->source.id[row] = ids[t];
+    g->source.slot[row] = (int32_t) number;
+    g->source.position[row] = (int32_t) t;
   }
+}
+
+static zt_status end_text(generator *g, slot *s) {
+  int64_t n = s->known - s->given;
+  while (g->made_capacity < (size_t) (g->made_count + n))
+    if (!zt_grow(&g->made, &g->made_capacity, (size_t) (g->made_count + n),
+                 sizeof *g->made))
+      return ZT_ERR_MEMORY;
+  memcpy(g->made + g->made_count, s->ids + s->given,
+         (size_t) n * sizeof *g->made);
+  g->at[s->prompt] = g->made_count;
+  g->lengths[s->prompt] = n;
+  g->made_count += n;
+  s->prompt = -1;
   return ZT_OK;
 }
 
-/* Prompt of a row of this rank's batch in a wave, -1: none left. */
-static int64_t prompt_of(const generator *g, int64_t wave, int64_t row) {
-  int64_t i = (wave * g->comm->size + g->comm->rank) * g->spec->batch + row;
-  return i < g->prompts->count ? i : -1;
-}
-
-/* The first n of `length` ids, and padding, which nobody looks at. */
-static void fill_row(const generator *g, const int32_t *ids, int64_t n,
-                     int64_t length, int32_t *to) {
-  int64_t pad = g->model->shape.pad_id;
-  for (int64_t t = 0; t < length; t++)
-    to[t] = t < n ? ids[t] : (int32_t) (pad < 0 ? 0 : pad);
-}
-
-/* The prompt is the source, or without an encoder what the target begins with.
- * A row without a prompt goes on from one token of padding. */
-static zt_status begin_wave(generator *g, int64_t wave) {
-  const zt_sequences *p = g->prompts;
-  const int32_t start = (int32_t) g->model->shape.start_id;
-  for (int64_t row = 0; row < g->spec->batch; row++) {
-    int64_t i = prompt_of(g, wave, row);
-    int64_t n = i < 0 ? 0 : p->start[i + 1] - p->start[i];
-    const int32_t *ids = i < 0 ? NULL : p->ids + p->start[i];
-    int32_t *target = g->target + row * g->target_length;
-    bool encoder = g->model->family->encoder;
-    fill_row(g, ids, n, g->source_length, g->source + row * g->source_length);
-    if (encoder)
-      fill_row(g, &start, 1, g->target_length, target);
-    else
-      fill_row(g, ids, n, g->target_length, target);
-    g->valid[row] = (int32_t) (n > 0 ? n : 1);
-    g->filled[row] = encoder ? 1 : g->valid[row];
-    g->done[row] = i < 0;
-  }
-  return zt_pass_begin(g->pass, &(zt_pass_input){.source = g->source,
-                                                 .source_valid = g->valid,
-                                                 .target = g->target});
-}
-
-static bool is_stop(const zt_model_shape *s, int32_t id) {
+static bool is_stop(const generator *g, int32_t id) {
+  const zt_model_shape *s = &g->model->shape;
   for (int i = 0; i < s->n_stop_ids; i++)
     if (s->stop_ids[i] == id)
+      return true;
+  for (int64_t i = 0; i < g->spec->n_stop_ids; i++)
+    if (g->spec->stop_ids[i] == id)
       return true;
   return false;
 }
 
-static void take_tokens(generator *g, int64_t wave, int64_t position) {
-  for (int64_t row = 0; row < g->spec->batch; row++) {
-    int64_t i = prompt_of(g, wave, row);
-    if (g->done[row])
-      continue;
-    g->tokens[i * g->spec->max_new_tokens + position] = g->next[row];
-    g->lengths[i] = position + 1;
-    g->done[row] = is_stop(&g->model->shape, g->next[row]);
-    if (g->filled[row] < g->target_length)
-      g->target[row * g->target_length + g->filled[row]++] = g->next[row];
+static zt_status take_token(generator *g, slot *s, int32_t id) {
+  const zt_generate_spec *spec = g->spec;
+  s->ids[s->known++] = id;
+  int64_t n = s->known - s->given;
+  bool end = n >= spec->min_new_tokens && is_stop(g, id);
+  if (spec->token)
+    ZT_TRY(spec->token(spec->context, s->prompt, s->ids + s->given, n, &end));
+  return end || n == spec->max_new_tokens ? end_text(g, s) : ZT_OK;
+}
+
+/* ---- A step ---- */
+
+/* Of what a slot has not read yet, as much as there is room for while the
+ * slots behind it get a row each. */
+static void add_rows(generator *g, int64_t number, int64_t behind) {
+  slot *s = &g->slots[number];
+  rows *r = &g->target;
+  int64_t most = g->shape.target_rows - behind - r->count;
+  int64_t n = s->known - s->read < most ? s->known - s->read : most;
+  for (int64_t t = 0; t < n; t++, s->read++) {
+    r->id[r->count] = s->ids[s->read];
+    r->slot[r->count] = (int32_t) number;
+    r->position[r->count++] = (int32_t) s->read;
   }
+  if (s->read < s->known)
+    return;
+  g->chosen[g->choices] = (int32_t) r->count - 1;
+  g->chooser[g->choices++] = (int32_t) number;
 }
 
-/* \return ZT_STOPPED on all ranks if one of them was asked to stop */
-static zt_status all_done(generator *g, bool *done) {
-  char why[64];
-  int64_t asked[] = {0, zt_watch_wanted(0)};
-  for (int64_t row = 0; row < g->spec->batch; row++)
-    asked[0] += !g->done[row];
-  ZT_TRY(zt_comm_all_reduce(g->comm, asked, 2, ZT_MAX));
-  *done = asked[0] == 0;
-  if (asked[1] == ZT_STOP_NOT)
-    return ZT_OK;
-  return zt_fail(ZT_STOPPED, "%s; nothing was written",
-                 zt_watch_reason(asked[1], why));
+static void fill_step(generator *g) {
+  int64_t behind = 0;
+  g->choices = g->target.count = 0;
+  for (int64_t i = 0; i < g->shape.slots; i++)
+    behind += g->slots[i].prompt >= 0;
+  g->busy += behind;
+  for (int64_t i = 0; i < g->shape.slots; i++)
+    if (g->slots[i].prompt >= 0)
+      add_rows(g, i, --behind);
 }
 
-static zt_status run_wave(generator *g, int64_t wave) {
-  bool done = false;
-  ZT_TRY(begin_wave(g, wave));
-  for (int64_t t = 0; t < g->spec->max_new_tokens && !done; t++) {
-    if (t > 0)
-      ZT_TRY(zt_pass_set_target(g->pass, g->target));
-    ZT_TRY(run_stages(g, t == 0));
-    ZT_TRY(zt_pass_chosen(g->pass, g->next));
-    take_tokens(g, wave, t);
-    ZT_TRY(all_done(g, &done));
+/* All stages; those that see sources alone only where there are new ones. */
+static zt_status run_stages(generator *g, bool sources) {
+  int n = 0;
+  const zt_cache_step step = {.source = {g->source.count, g->source.id,
+                                         g->source.slot, g->source.position},
+                              .target = {g->target.count, g->target.id,
+                                         g->target.slot, g->target.position},
+                              .source_count = g->source_count,
+                              .source_slot = g->own,
+                              .chosen = g->chosen,
+                              .choices = g->choices};
+  for (int s = 0; s < g->model->n_stages; s++)
+    if (sources || !g->model->stages[s].source)
+      g->visits[n++] = s;
+  ZT_TRY(zt_fault_check(ZT_FAULT_GENERATE));
+  ZT_TRY(zt_zero3_plan_visits(g->zero3, g->visits, n));
+  if (step.target.count > 0)
+    ZT_TRY(zt_pass_begin_step(g->pass, &step));
+  for (int i = 0; i < n; i++) {
+    const void *params;
+    bool source = g->model->stages[g->visits[i]].source;
+    ZT_TRY(zt_zero3_visit(g->zero3, &params));
+    if ((source ? step.source.count : step.target.count) > 0)
+      ZT_TRY(zt_pass_forward(g->pass, g->visits[i], params, NULL));
   }
   return ZT_OK;
 }
 
-static zt_status run_waves(generator *g) {
-  int64_t at_once = g->spec->batch * g->comm->size;
-  for (int64_t wave = 0; wave * at_once < g->prompts->count; wave++)
-    ZT_TRY(run_wave(g, wave));
-  enum { AT_ONCE = 1 << 24 };
-  int64_t n = g->prompts->count * g->spec->max_new_tokens;
-  for (int64_t at = 0; at < n; at += AT_ONCE)
-    ZT_TRY(zt_comm_all_reduce(g->comm, g->tokens + at,
-                              (int) (n - at < AT_ONCE ? n - at : AT_ONCE),
-                              ZT_SUM));
-  return zt_comm_all_reduce(g->comm, g->lengths, (int) g->prompts->count,
-                            ZT_SUM);
+/* The token of a slot by its logits. */
+static int32_t choose(const generator *g, const slot *s, float *logits) {
+  const zt_model_shape *m = &g->model->shape;
+  int64_t n = s->known - s->given;
+  for (int32_t id = 0; n < g->spec->min_new_tokens && id < m->vocabulary; id++)
+    if (is_stop(g, id))
+      logits[id] = -INFINITY;
+  return zt_sample(&g->spec->sampling, logits, m->vocabulary, g->room,
+                   s->prompt, n);
 }
 
-/* ---- All of it ---- */
+static zt_status take_tokens(generator *g) {
+  if (g->choices == 0)
+    return ZT_OK;
+  if (g->logits)
+    ZT_TRY(zt_cache_logits(g->pass, g->logits));
+  else
+    ZT_TRY(zt_cache_best(g->pass, g->next));
+  for (int64_t i = 0; i < g->choices; i++) {
+    slot *s = &g->slots[g->chooser[i]];
+    float *logits = g->logits + i * g->model->shape.vocabulary;
+    ZT_TRY(take_token(g, s, g->logits ? choose(g, s, logits) : g->next[i]));
+  }
+  return ZT_OK;
+}
 
-/* What a wave takes: one token on a device that only counts. */
+/* ---- All steps ---- */
+
+/* Free slots take prompts.
+ * \return ZT_STOPPED on all ranks if one of them was asked to stop */
+static zt_status agree(generator *g, bool *sources, bool *done) {
+  char why[64];
+  int64_t *shared = g->shared, ranks = g->comm->size, n;
+  memset(shared, 0, (size_t) (ranks + 1) * sizeof *shared);
+  for (int64_t i = 0; i < g->shape.slots; i++)
+    shared[g->comm->rank] += g->slots[i].prompt < 0;
+  shared[ranks] = zt_watch_wanted(0);
+  ZT_TRY(zt_comm_all_reduce(g->comm, shared, (int) ranks + 1, ZT_MAX));
+  if (shared[ranks] != ZT_STOP_NOT)
+    return zt_fail(ZT_STOPPED, "%s; nothing was written",
+                   zt_watch_reason(shared[ranks], why));
+  *done = true;
+  for (int64_t r = 0; r < ranks; r++)
+    *done = *done && shared[r] == g->shape.slots;
+  *sources = zt_queue_give(&g->queue, shared, g->comm->rank, g->taken, &n);
+  *done = *done && !*sources;
+  for (int64_t i = 0, at = 0; i < n; i++, at++) {
+    while (g->slots[at].prompt >= 0)
+      at++;
+    begin_text(g, at, g->taken[i]);
+  }
+  return ZT_OK;
+}
+
+/* Alone, a rank need not ask anybody when a slot is free. */
+static int64_t interval(const generator *g) {
+  return g->comm->size == 1 || g->spec->agree_every < 1 ? 1
+                                                        : g->spec->agree_every;
+}
+
+static zt_status run(generator *g) {
+  bool sources = false, done = false;
+  for (;; g->steps++) {
+    g->source.count = 0;
+    sources = false;
+    if (g->steps % interval(g) == 0)
+      ZT_TRY(agree(g, &sources, &done));
+    if (done)
+      return ZT_OK;
+    fill_step(g);
+    ZT_TRY(run_stages(g, sources));
+    ZT_TRY(take_tokens(g));
+  }
+}
+
+/* What a step takes at most, on a device that only counts. */
 static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
   generator counting = *g;
   zt_device *dev = NULL;
@@ -252,11 +418,12 @@ static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
   if (status == ZT_OK)
     status = zt_comm_null_create(0, g->comm->size, &comm);
   counting.comm = comm;
+  counting.source.count = g->shape.source_rows;
+  counting.target.count = g->shape.target_rows;
+  counting.choices = g->shape.slots;
   if (status == ZT_OK)
     status = make_engine(&counting, dev, NULL);
   zt_fault_hold(true);
-  if (status == ZT_OK)
-    status = begin_wave(&counting, 0);
   if (status == ZT_OK)
     status = run_stages(&counting, true);
   zt_fault_hold(false);
@@ -270,28 +437,110 @@ static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
   return status;
 }
 
-static zt_status collect(const generator *g, zt_sequences *results) {
-  int64_t total = 0;
-  *results = (zt_sequences){.count = g->prompts->count};
-  for (int64_t i = 0; i < results->count; i++)
-    total += g->lengths[i];
-  results->start =
-      zt_calloc((size_t) results->count + 1, sizeof *results->start);
-  results->ids = zt_calloc((size_t) total, sizeof *results->ids);
-  if (!results->start || !results->ids)
-    return ZT_ERR_MEMORY;
-  for (int64_t i = 0, at = 0; i < results->count; i++) {
-    for (int64_t t = 0; t < g->lengths[i]; t++)
-      results->ids[at++] = (int32_t) g->tokens[i * g->spec->max_new_tokens + t];
-    results->start[i + 1] = at;
+/* ---- Results ---- */
+
+enum { AT_ONCE = 1 << 16 }; /* numbers that ranks add up together */
+
+static zt_status add_up(const generator *g, int64_t *numbers, int64_t n) {
+  for (int64_t at = 0; at < n; at += AT_ONCE)
+    ZT_TRY(zt_comm_all_reduce(g->comm, numbers + at,
+                              (int) (n - at < AT_ONCE ? n - at : AT_ONCE),
+                              ZT_SUM));
+  return ZT_OK;
+}
+
+/* Ids of a prompt that this rank made, those of [from, from + AT_ONCE) of all
+ * results, to their places in the window. */
+static void put_ids(const generator *g, const zt_sequences *results, int64_t i,
+                    int64_t from, int64_t *window) {
+  int64_t first = results->start[i] < from ? from : results->start[i];
+  for (int64_t t = first; t < results->start[i + 1] && t < from + AT_ONCE; t++)
+    window[t - from] = g->made[g->at[i] + t - results->start[i]];
+}
+
+/* Each id is there on one rank, and zero on the others. */
+static zt_status exchange(generator *g, const bool *here, int64_t *window,
+                          zt_sequences *results) {
+  int64_t total = results->start[results->count], i = 0;
+  for (int64_t from = 0; from < total; from += AT_ONCE) {
+    int64_t n = total - from < AT_ONCE ? total - from : AT_ONCE;
+    memset(window, 0, (size_t) n * sizeof *window);
+    while (results->start[i + 1] <= from)
+      i++;
+    for (int64_t j = i; j < results->count && results->start[j] < from + n; j++)
+      if (here[j])
+        put_ids(g, results, j, from, window);
+    ZT_TRY(add_up(g, window, n));
+    for (int64_t t = 0; t < n; t++)
+      results->ids[from + t] = (int32_t) window[t];
   }
   return ZT_OK;
 }
 
+static zt_status make_results(const generator *g, zt_sequences *results) {
+  *results = (zt_sequences){.count = g->prompts->count};
+  results->start =
+      zt_calloc((size_t) results->count + 1, sizeof *results->start);
+  if (!results->start)
+    return ZT_ERR_MEMORY;
+  for (int64_t i = 0; i < results->count; i++)
+    results->start[i + 1] = results->start[i] + g->lengths[i];
+  results->ids =
+      zt_calloc((size_t) results->start[results->count], sizeof *results->ids);
+  return results->ids ? ZT_OK : ZT_ERR_MEMORY;
+}
+
+static zt_status collect(generator *g, zt_sequences *results) {
+  bool *here = zt_calloc((size_t) g->prompts->count, sizeof *here);
+  int64_t *window = zt_calloc(AT_ONCE, sizeof *window);
+  zt_status status = zt_agree(g->comm, here && window ? ZT_OK : ZT_ERR_MEMORY);
+  for (int64_t i = 0; status == ZT_OK && i < g->prompts->count; i++)
+    here[i] = g->lengths[i] > 0;
+  if (status == ZT_OK)
+    status = add_up(g, g->lengths, g->prompts->count);
+  if (status == ZT_OK)
+    status = zt_agree(g->comm, make_results(g, results));
+  if (status == ZT_OK)
+    status = exchange(g, here, window, results);
+  free(here);
+  free(window);
+  return status;
+}
+
+static zt_status describe(const generator *g, int64_t begin, int64_t tokens,
+                          zt_generate_report *report) {
+  int64_t busy = g->busy;
+  double all =
+      (double) g->steps * (double) g->comm->size * (double) g->shape.slots;
+  ZT_TRY(zt_comm_all_reduce(g->comm, &busy, 1, ZT_SUM));
+  *report =
+      (zt_generate_report){.tokens = tokens,
+                           .steps = g->steps,
+                           .idle = all > 0 ? 1 - (double) busy / all : 0,
+                           .seconds = (double) (zt_clock_ns() - begin) * 1e-9};
+  return ZT_OK;
+}
+
+/* ---- All of it ---- */
+
+static zt_status check_size(const generator *g) {
+  const zt_cache_shape *s = &g->shape;
+  int64_t length =
+      s->source_length > s->target_length ? s->source_length : s->target_length;
+  if (s->slots <= INT32_MAX / length)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA,
+                 "%" PRId64 " texts of %" PRId64
+                 " tokens at once are too many; use a smaller --batch",
+                 s->slots, length);
+}
+
 static zt_status generate(generator *g, zt_device *dev, zt_source *source,
-                          zt_sequences *results) {
+                          zt_sequences *results, zt_generate_report *report) {
   sizes planned;
   zt_status status = check_prompts(g);
+  if (status == ZT_OK)
+    status = check_size(g);
   if (status == ZT_OK)
     status = make_memory(g);
   if (status == ZT_OK)
@@ -300,28 +549,33 @@ static zt_status generate(generator *g, zt_device *dev, zt_source *source,
     status = make_engine(g, dev, &planned);
   ZT_TRY(zt_agree(g->comm, status));
   ZT_TRY(zt_state_load(g->zero3, source));
-  status = run_waves(g);
+  int64_t begin = zt_clock_ns();
+  status = run(g);
   if (status == ZT_STOPPED)
     return status;
   if (status != ZT_OK)
     zt_fatal(g->comm, status);
-  return zt_agree(g->comm, collect(g, results));
+  ZT_TRY(collect(g, results));
+  if (!report)
+    return ZT_OK;
+  return describe(g, begin, results->start[results->count], report);
 }
 
 zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,
                       zt_source *source, const zt_sequences *prompts,
-                      const zt_generate_spec *spec, zt_sequences *results) {
+                      const zt_generate_spec *spec, zt_sequences *results,
+                      zt_generate_report *report) {
   generator g = {.model = model,
                  .comm = comm,
                  .spec = spec,
                  .prompts = prompts,
-                 .source_length = longest(prompts),
-                 .target_length = spec->max_new_tokens};
-  if (!model->family->encoder) {
-    g.source_length = 0;
-    g.target_length += longest(prompts) - 1;
-  }
-  zt_status status = generate(&g, dev, source, results);
+                 .shape = shape_of(model, prompts, spec)};
+  g.queue = (zt_queue){.count = prompts->count,
+                       .start = prompts->start,
+                       .ranks = comm->size,
+                       .most_rows = model->family->encoder ? g.shape.source_rows
+                                                           : INT64_MAX};
+  zt_status status = generate(&g, dev, source, results, report);
   free_generator(&g);
   return status;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** \file
- *  Greedy generation under ZeRO-3, all ranks in step.
+ *  Generation under ZeRO-3, all ranks in step.
  *
- *  Prompts go to fixed places: prompt i to row i mod batch of a rank's batch.
- *  All ranks run the same stages for the same number of tokens, also those that
- *  have nothing left to generate, so none waits for another; whether all are
- *  done is agreed after every token. */
+ *  Prompts are a queue; every rank has the same number of slots, and a slot
+ *  whose text has ended takes the next prompt.  All ranks visit the same stages
+ *  in every step; one that has nothing to do gathers and computes nothing.  Who
+ *  takes what, and whether all is done, follows from one small all-reduce every
+ *  `agree_every` tokens.  Keys and values are kept, so a step costs a row for
+ *  each text; rows are computed by themselves, so a text does not depend on
+ *  slots, company or ranks. */
 #ifndef ZT_TRAIN_GENERATE_H
 #define ZT_TRAIN_GENERATE_H
 
@@ -13,6 +16,7 @@
 #include "device/device.h"
 #include "io/source.h"
 #include "model/model.h"
+#include "train/sample.h"
 
 /** Token sequences one after the other. */
 typedef struct zt_sequences {
@@ -22,10 +26,30 @@ typedef struct zt_sequences {
 } zt_sequences;
 
 typedef struct zt_generate_spec {
-  int64_t batch; /* sequences a rank works on at once */
+  int64_t batch; /* slots of a rank */
   int64_t max_new_tokens;
+  int64_t min_new_tokens; /* before these no text ends */
+  int64_t agree_every;    /* tokens; 0: 1 */
   int prefetch;
+  zt_sampling sampling;
+  /* Ids that end a text beside the model's own. */
+  const int32_t *stop_ids;
+  int64_t n_stop_ids;
+  /* Called on the rank that has the text, after each new token; NULL: none.
+   * \param[in]  ids  [n] new ids so far; the last is new
+   * \param[out] end  set it to end the text */
+  zt_status (*token)(void *context, int64_t prompt, const int32_t *ids,
+                     int64_t n, bool *end);
+  void *context;
 } zt_generate_spec;
+
+/** What it took, the same on all ranks. */
+typedef struct zt_generate_report {
+  int64_t tokens; /* new ones */
+  int64_t steps;
+  double idle;    /* share of slots x steps without a token to choose or read */
+  double seconds; /* of generation, without loading */
+} zt_generate_report;
 
 /** Generate for every prompt.
  *  Collective.  A failure while computing ends all ranks (zt_fatal).
@@ -34,11 +58,13 @@ typedef struct zt_generate_spec {
  *  \param[out] results  new ids of each prompt: without the start id, with the
  *                       end id if it came; the same on every rank; free with
  *                       zt_sequences_free()
+ *  \param[out] report   may be NULL
  *  \return agreed status: ZT_ERR_DATA for an id beyond the vocabulary or an
  *          empty prompt, ZT_ERR_MEMORY, failures of the source. */
 zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,
                       zt_source *source, const zt_sequences *prompts,
-                      const zt_generate_spec *spec, zt_sequences *results);
+                      const zt_generate_spec *spec, zt_sequences *results,
+                      zt_generate_report *report);
 
 void zt_sequences_free(zt_sequences *sequences);
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Operations of generation: every row by itself, whatever stands beside it. */
+#include "device/cpu_device.h"
+
+#include <string.h>
+
+enum { COLUMNS = 32 }; /* of a product, a piece for a thread */
+
+void zt_cpu_gemm_rows_alone(const zt_cpu_device *cpu, const zt_gemm *call) {
+  ZT_CPU_RANGES(cpu, call->n, COLUMNS, cpu->k->gemm_rows(call, begin, end));
+}
+
+zt_status zt_cpu_scatter(zt_device *dev, const zt_scatter *call) {
+  (void) dev;
+  for (int64_t r = 0; r < call->rows; r++)
+    memcpy((float *) call->to.data + call->place[r] * call->to.ld,
+           (const float *) call->from.data + r * call->from.ld,
+           (size_t) call->n * sizeof(float));
+  return ZT_OK;
+}
+
+zt_status zt_cpu_row_attention(zt_device *dev, const zt_row_attention *call) {
+  const zt_cpu_device *cpu = (const zt_cpu_device *) dev;
+  int64_t heads = call->rows * call->heads;
+  if (call->most_keys > ZT_CPU_SCRATCH)
+    return zt_fail(ZT_ERR_DATA,
+                   "a text of more than %d tokens; use a shorter "
+                   "prompt or --max-new-tokens",
+                   ZT_CPU_SCRATCH);
+#pragma omp parallel for schedule(dynamic, 4) num_threads(cpu->threads)
+  for (int64_t i = 0; i < heads; i++)
+    cpu->k->row_attention(call, i / call->heads, i % call->heads,
+                          zt_cpu_scratch(cpu, zt_cpu_thread()));
+  return ZT_OK;
+}

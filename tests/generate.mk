@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Generation, beside tests/check_generate.mpi.
+if ZT_HAVE_CHECK
+check_PROGRAMS += tests/check_rows tests/check_sample
+TESTS += tests/check_rows tests/check_sample
+endif
+tests_check_rows_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_rows_LDADD = $(UNIT_LINK)
+tests_check_sample_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_sample_LDADD = $(UNIT_LINK)
