@@ -34,6 +34,10 @@ zt_status zt_cuda_attention_forward(const zt_attention *call,
 zt_status zt_cuda_attention_backward(const zt_attention *call,
                                      cudaStream_t stream);
 
+zt_status zt_cuda_scatter(const zt_scatter *call, cudaStream_t stream);
+zt_status zt_cuda_row_attention(const zt_row_attention *call,
+                                cudaStream_t stream);
+
 zt_status zt_cuda_bias_forward(const zt_bias *call, cudaStream_t stream);
 zt_status zt_cuda_bias_backward(const zt_bias *call, cudaStream_t stream);
 

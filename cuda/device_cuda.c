@@ -56,6 +56,8 @@ QUEUE(norm_forward, zt_norm)
 QUEUE(norm_backward, zt_norm)
 QUEUE(attention_forward, zt_attention)
 QUEUE(attention_backward, zt_attention)
+QUEUE(scatter, zt_scatter)
+QUEUE(row_attention, zt_row_attention)
 QUEUE(bias_forward, zt_bias)
 QUEUE(bias_backward, zt_bias)
 QUEUE(activation_forward, zt_activation)
@@ -145,6 +147,8 @@ static const zt_device_ops cuda_ops = {
     .norm_backward = cuda_norm_backward,
     .attention_forward = cuda_attention_forward,
     .attention_backward = cuda_attention_backward,
+    .scatter = cuda_scatter,
+    .row_attention = cuda_row_attention,
     .bias_forward = cuda_bias_forward,
     .bias_backward = cuda_bias_backward,
     .activation_forward = cuda_activation_forward,

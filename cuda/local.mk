@@ -6,7 +6,8 @@ CUDA_KERNELS = \
   cuda/cuda_loss.cu \
   cuda/cuda_norm.cu \
   cuda/cuda_optim.cu \
-  cuda/cuda_point.cu
+  cuda/cuda_point.cu \
+  cuda/cuda_rows.cu
 CUDA_INCLUDES = \
   cuda/cuda_attention.h \
   cuda/cuda_kernels.h \

@@ -35,7 +35,7 @@ CUDAEMU_SOURCES = $(CUDAEMU_USES) \
 EXTRA_DIST += $(CUDAEMU_SOURCES) tests/cudaemu/emu_libraries.c
 
 SUFFIXES += .checked .fast
-CUDAEMU_COMPILE = $(CXX) -std=gnu++17 -Wall -Wextra -Wno-unknown-pragmas \
+CUDAEMU_COMPILE = $(CUDAEMU_CXX) -std=gnu++17 -Wall -Wextra -Wno-unknown-pragmas \
   -ffp-contract=off $(DEFS) $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) $(CPPFLAGS) \
   $(CXXFLAGS) -x c++ -c
 .cu.checked:
@@ -69,11 +69,16 @@ CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
 TESTS += tests/run_cuda.sh tests/run_ptxas.sh
 EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh \
   tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
-  tests/cuda_unit.c tests/cuda_unit.h
+  tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
 if ZT_HAVE_CHECK
-check_PROGRAMS += tests/check_cuda_attention tests/check_cuda_kernels
-TESTS += tests/check_cuda_attention tests/check_cuda_kernels
+check_PROGRAMS += tests/check_cuda_attention tests/check_cuda_kernels \
+  tests/check_cuda_rows
+TESTS += tests/check_cuda_attention tests/check_cuda_kernels \
+  tests/check_cuda_rows
+tests_check_cuda_rows_SOURCES = tests/check_cuda_rows.c $(CUDA_UNIT)
+tests_check_cuda_rows_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+tests_check_cuda_rows_LDADD = $(CUDAEMU_LINK)
 tests_check_cuda_attention_SOURCES = tests/check_cuda_attention.c $(CUDA_UNIT)
 tests_check_cuda_attention_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_attention_LDADD = $(CUDAEMU_LINK)

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Operations of generation on the CUDA device against the processor's. */
+#include "cuda_unit.h"
+
+#include <math.h>
+
+enum { HEADS = 4, KV_HEADS = 2, DIM = 20, SLOTS = 2, LENGTH = 150, ROWS = 5 };
+enum { WIDTH = HEADS * DIM, KEPT = KV_HEADS * DIM, OFFSETS = 2 * LENGTH - 1 };
+
+/* More keys than a block has threads, one key, and some. */
+static const int32_t positions[ROWS] = {149, 0, 127, 128, 31};
+
+static const struct {
+  int64_t window;
+  bool bias, places;
+} cases[] = {{0, false, false}, {0, true, true}, {7, false, false}};
+enum { CASES = sizeof cases / sizeof *cases };
+
+START_TEST(attention_of_rows) {
+  zt_device *devices[] = {cuda_cpu(), cuda_gpu(0)};
+  int32_t base[ROWS], keys[ROWS], place[SLOTS * LENGTH];
+  for (int32_t r = 0; r < ROWS; r++) {
+    base[r] = r % SLOTS * LENGTH;
+    keys[r] = positions[r] + 1;
+  }
+  for (int32_t i = 0; i < SLOTS * LENGTH; i++)
+    place[i] = (i * 7 + 1) % (SLOTS * LENGTH);
+  cuda_array q = cuda_numbers(ZT_FP32, ROWS * WIDTH, 1, 1);
+  cuda_array k = cuda_numbers(ZT_FP32, SLOTS * LENGTH * KEPT, 2, 1);
+  cuda_array v = cuda_numbers(ZT_FP32, SLOTS * LENGTH * KEPT, 3, 1);
+  cuda_array y = cuda_numbers(ZT_FP32, ROWS * WIDTH, 4, (double) NAN);
+  cuda_array bias = cuda_numbers(ZT_FP32, HEADS * OFFSETS, 5, 1);
+  cuda_array ints[] = {cuda_indices(base, ROWS), cuda_indices(keys, ROWS),
+                       cuda_indices(positions, ROWS),
+                       cuda_indices(place, SLOTS * LENGTH)};
+  for (int i = 0; i < 2; i++) {
+    const int32_t *p[4];
+    for (int j = 0; j < 4; j++)
+      p[j] = i ? ints[j].gpu : (void *) ints[j].cpu;
+    ck_zt_ok(zt_row_attention_run(
+        devices[i],
+        &(zt_row_attention){.rows = ROWS,
+                            .heads = HEADS,
+                            .kv_heads = KV_HEADS,
+                            .head_dim = DIM,
+                            .scale = 0.5F,
+                            .window = cases[_i].window,
+                            .most_keys = LENGTH,
+                            .base = p[0],
+                            .keys = p[1],
+                            .position = p[2],
+                            .place = cases[_i].places ? p[3] : NULL,
+                            .bias = cases[_i].bias ? (i ? bias.gpu : bias.cpu)
+                                                   : NULL,
+                            .offsets = OFFSETS,
+                            .zero = LENGTH - 1,
+                            .q = {i ? q.gpu : q.cpu, WIDTH, ZT_FP32},
+                            .k = {i ? k.gpu : k.cpu, KEPT, ZT_FP32},
+                            .v = {i ? v.gpu : v.cpu, KEPT, ZT_FP32},
+                            .y = {i ? y.gpu : y.cpu, WIDTH, ZT_FP32}}));
+  }
+  cuda_compare(&y, "y", 1e-6);
+  cuda_array *all[] = {&q, &k, &v, &bias, ints, ints + 1, ints + 2, ints + 3};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    cuda_free(all[i]);
+}
+END_TEST
+
+START_TEST(rows_go_to_their_places) {
+  const int32_t places[] = {3, 0, 7};
+  zt_device *devices[] = {cuda_cpu(), cuda_gpu(0)};
+  cuda_array from = cuda_numbers(ZT_FP32, 3 * 50, 1, 1);
+  cuda_array to = cuda_numbers(ZT_FP32, 8 * 60, 2, 1);
+  cuda_array place = cuda_indices(places, 3);
+  for (int i = 0; i < 2; i++)
+    ck_zt_ok(zt_scatter_run(
+        devices[i],
+        &(zt_scatter){.rows = 3,
+                      .n = 45,
+                      .place = i ? place.gpu : (void *) place.cpu,
+                      .from = {i ? from.gpu : from.cpu, 50, ZT_FP32},
+                      .to = {i ? to.gpu : to.cpu, 60, ZT_FP32}}));
+  cuda_same(&to, "to");
+  cuda_free(&from);
+  cuda_free(&place);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+  Suite *suite = suite_create("cuda rows");
+  TCase *all = tcase_create("all");
+  tcase_set_timeout(all, 60);
+  tcase_add_loop_test(all, attention_of_rows, 0, CASES);
+  tcase_add_test(all, rows_go_to_their_places);
+  suite_add_tcase(suite, all);
+  return cuda_main(suite, argc, argv);
+}
