@@ -215,6 +215,27 @@ START_TEST(too_long_is_an_error) {
 }
 END_TEST
 
+START_TEST(a_damaged_mask_is_noticed) {
+  zt_tokens_info info = about;
+  info.masked = true;
+  zt_tokens *tokens = make(info, TEXTS("abCD", "efGH"));
+  zt_texts_spec spec = {.length = L, .packing = true};
+  zt_texts *t;
+  FILE *f = fopen(scratch_path("texts.h5"), "r+b");
+  fseek(f, -1, SEEK_END); /* the mask comes last */
+  fputc(2, f);
+  fclose(f);
+  ck_zt_ok(zt_texts_create(&spec, tokens, &t));
+  int32_t ids[L], labels[L];
+  zt_text_row row = {.ids = ids, .labels = labels};
+  ck_zt_fails(zt_texts_read(t, 0, &row), ZT_ERR_DATA);
+  ck_assert_ptr_nonnull(strstr(zt_last_error(), "/mask[7] is 2"));
+  ck_zt_fails(zt_tokens_verify(tokens), ZT_ERR_DATA);
+  zt_texts_destroy(&t);
+  zt_tokens_close(&tokens);
+}
+END_TEST
+
 /* ---- A step on packed documents is a step on each for itself ---- */
 
 enum { LENGTH = 24, PAIRS = 13 };
@@ -305,6 +326,7 @@ int main(int argc, char **argv) {
   tcase_add_loop_test(tc, samples_are_as_drawn, 0,
                       sizeof cases / sizeof *cases);
   tcase_add_test(tc, too_long_is_an_error);
+  tcase_add_test(tc, a_damaged_mask_is_noticed);
   tcase_add_loop_test(tc, packed_loss_is_the_unpacked_one, 0, 4);
   suite_add_tcase(suite, tc);
   int rc = unit_main(suite, CK_NOFORK);

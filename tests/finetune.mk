@@ -7,3 +7,5 @@ endif
 tests_check_texts_SOURCES = tests/check_texts.c $(TRAIN_UNIT)
 tests_check_texts_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_texts_LDADD = $(UNIT_LINK)
+TESTS += tests/run_finetune.sh
+EXTRA_DIST += tests/run_finetune.sh

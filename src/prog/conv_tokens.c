@@ -20,7 +20,8 @@ static const double TERMINAL_SECONDS = 0.5, LOG_SECONDS = 10;
 typedef struct options {
   const char *tokenizer; /* NULL: ids only */
   const char *field;
-  int64_t vocabulary, eos, pad, sentinel; /* UNSET: by the tokenizer */
+  const zt_chat_template *chat;                /* NULL: by the tokenizer */
+  int64_t vocabulary, bos, eos, pad, sentinel; /* UNSET: by the tokenizer */
   bool jsonl, force, help;
 } options;
 
@@ -29,7 +30,9 @@ static const char help_text[] =
     "Write the token file OUT.h5 from text, JSONL and other trainers' tokens.\n"
     "\n"
     "IN.jsonl or IN.json holds one object a line: {\"text\": \"...\"},\n"
-    "{\"tokens\": [ids]} or {\"source\": ..., \"target\": ...} (text or ids).\n"
+    "{\"tokens\": [ids]}, {\"source\": ..., \"target\": ...},\n"
+    "{\"prompt\": ..., \"completion\": ...} (text or ids) or {\"messages\": "
+    "[...]}.\n"
     "IN.bin is llm.c's, or Megatron's if IN.idx is beside it.  Any other file "
     "is\n"
     "one document of plain text; - is standard input.  Text gets the "
@@ -40,10 +43,16 @@ static const char help_text[] =
     "a\n"
     "                    tokenizer.json; not needed when all input is ids\n"
     "  --vocab N         ids are 0 .. N-1 (default: the tokenizer's)\n"
+    "  --bos ID          id before a text or prompt (default: as the "
+    "tokenizer's\n"
+    "                    files say; -1: none)\n"
     "  --eos ID          end id (default: the tokenizer's, else 1)\n"
     "  --pad ID          pad id (default: the tokenizer's, else 0)\n"
     "  --sentinel ID     first sentinel of span corruption, the next count\n"
     "                    down (default: the tokenizer's, else N-1; -1: none)\n"
+    "  --template NAME   of messages: chatml or llama3 (default: the one "
+    "whose\n"
+    "                    marks the tokenizer has)\n"
     "  --field NAME      documents stand under this key of a line\n"
     "  --jsonl           all input is JSONL, whatever its name\n"
     "  --force           replace OUT.h5\n";
@@ -64,11 +73,24 @@ static zt_status parse_id(const char *name, const char *text, int64_t least,
 }
 
 static zt_status parse_options(int argc, char **argv, options *o) {
-  enum { TOKENIZER = 256, VOCAB, EOS, PAD, SENTINEL, FIELD, JSONL, FORCE };
+  enum {
+    TOKENIZER = 256,
+    VOCAB,
+    BOS,
+    EOS,
+    PAD,
+    SENTINEL,
+    TEMPLATE,
+    FIELD,
+    JSONL,
+    FORCE
+  };
   static const struct option known[] = {
       {"tokenizer", required_argument, NULL, TOKENIZER},
       {"vocab", required_argument, NULL, VOCAB},
+      {"bos", required_argument, NULL, BOS},
       {"eos", required_argument, NULL, EOS},
+      {"template", required_argument, NULL, TEMPLATE},
       {"pad", required_argument, NULL, PAD},
       {"sentinel", required_argument, NULL, SENTINEL},
       {"field", required_argument, NULL, FIELD},
@@ -76,8 +98,11 @@ static zt_status parse_options(int argc, char **argv, options *o) {
       {"force", no_argument, NULL, FORCE},
       {"help", no_argument, NULL, 'h'},
       {NULL, 0, NULL, 0}};
-  *o = (options){
-      .vocabulary = UNSET, .eos = UNSET, .pad = UNSET, .sentinel = UNSET};
+  *o = (options){.vocabulary = UNSET,
+                 .bos = UNSET,
+                 .eos = UNSET,
+                 .pad = UNSET,
+                 .sentinel = UNSET};
   for (int option;;) {
     ZT_TRY(zt_next_option(argc, argv, "h", known, &option));
     if (option == -1)
@@ -86,6 +111,10 @@ static zt_status parse_options(int argc, char **argv, options *o) {
       o->tokenizer = optarg;
     else if (option == VOCAB)
       ZT_TRY(parse_id("vocab", optarg, 1, &o->vocabulary));
+    else if (option == BOS)
+      ZT_TRY(parse_id("bos", optarg, -1, &o->bos));
+    else if (option == TEMPLATE)
+      ZT_TRY(zt_chat_template_named(optarg, &o->chat));
     else if (option == EOS)
       ZT_TRY(parse_id("eos", optarg, -1, &o->eos));
     else if (option == PAD)
@@ -131,8 +160,8 @@ static void name_tokenizer(const char *path, char *name, size_t size) {
 
 /* The tokenizer's numbers, and what the user says instead. */
 static zt_status decide_vocabulary(const options *o, const zt_tokenizer *t,
-                                   zt_tokens_info *info) {
-  zt_vocabulary v = {.size = o->vocabulary, .pad = 0, .eos = 1};
+                                   zt_tokens_info *info, int64_t *bos) {
+  zt_vocabulary v = {.size = o->vocabulary, .pad = 0, .eos = 1, .bos = -1};
   v.sentinel = v.size - 1;
   if (t)
     v = t->vocabulary;
@@ -152,6 +181,8 @@ static zt_status decide_vocabulary(const options *o, const zt_tokenizer *t,
   if (t && info->eos < 0)
     return zt_fail(ZT_ERR_USAGE, "%.100s has no end id; give --eos ID",
                    o->tokenizer);
+  *bos = o->bos != UNSET ? o->bos : v.bos;
+  ZT_TRY(check_id("bos", *bos, info->vocabulary));
   ZT_TRY(check_id("eos", info->eos, info->vocabulary));
   ZT_TRY(check_id("pad", info->pad, info->vocabulary));
   ZT_TRY(check_id("sentinel", info->sentinel, info->vocabulary));
@@ -229,6 +260,7 @@ static zt_status run_alone(const options *o, char **operands, int n) {
                        .replace = o->force,
                        .jsonl = o->jsonl,
                        .field = o->field,
+                       .chat = o->chat,
                        .eos_given = o->eos != UNSET,
                        .progress = progress,
                        .context = &w};
@@ -236,7 +268,7 @@ static zt_status run_alone(const options *o, char **operands, int n) {
   if (o->tokenizer)
     status = zt_tokenizer_open(o->tokenizer, &in.tokenizer);
   if (status == ZT_OK)
-    status = decide_vocabulary(o, in.tokenizer, &in.info);
+    status = decide_vocabulary(o, in.tokenizer, &in.info, &in.bos);
   if (status == ZT_OK)
     status = convert(&in, operands + 1, n - 1, &w);
   end_progress(&w);

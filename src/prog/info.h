@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "io/restart.h"
+#include "io/tokens.h"
 #include "prog/program.h"
 #include "report/runstate.h"
 
@@ -48,7 +49,15 @@ zt_status zt_info_views(zt_program *program, int argc, char **argv);
 void zt_info_add_state(zt_text *text, const char *dir, const zt_runstate *s);
 void zt_info_add_state_json(zt_text *text, const zt_runstate *s);
 /** What a token file holds, on standard output; part of ztinfo show.
- *  Collective. */
-zt_status zt_info_show_tokens(zt_program *program, const char *path, bool json);
+ *  Collective.
+ *  \param[in] samples    documents to show as well
+ *  \param[in] tokenizer  to decode them; NULL: what the file says, if it can */
+zt_status zt_info_show_tokens(zt_program *program, const char *path,
+                              int64_t samples, const char *tokenizer,
+                              bool json);
+/** The first documents as text, and what is learnt of them.  Local. */
+zt_status zt_info_add_samples(zt_text *text, const zt_tokens *tokens,
+                              int64_t samples, const char *tokenizer,
+                              bool json);
 
 #endif

@@ -22,7 +22,8 @@ static void add_json(zt_text *text, const zt_tokens_info *info) {
       ", \"pad\": %" PRId64 ", \"sentinel\": %" PRId64 ", \"tokenizer\": ",
       info->width, info->vocabulary, info->eos, info->pad, info->sentinel);
   zt_text_add_json(text, info->tokenizer, strlen(info->tokenizer));
-  zt_text_add(text, ", \"digest\": \"%016" PRIx64 "\"}\n", info->digest);
+  zt_text_add(text, "%s, \"digest\": \"%016" PRIx64 "\"}\n",
+              info->masked ? ", \"masked\": true" : "", info->digest);
 }
 
 static void add_id(zt_text *text, const char *name, const char *none,
@@ -50,6 +51,8 @@ static void add_lines(zt_text *text, const char *path,
   add_stream(text, info->pairs ? "source:" : "tokens:", info, ZT_STREAM_SOURCE);
   if (info->pairs)
     add_stream(text, "target:", info, ZT_STREAM_TARGET);
+  if (info->masked)
+    zt_text_add(text, "  %-11s tells which tokens are learnt\n", "mask:");
   zt_text_add(text, "  %-11s %" PRId64, "vocabulary:", info->vocabulary);
   add_id(text, "end", "no end", info->eos);
   add_id(text, "pad", "no pad", info->pad);
@@ -58,7 +61,8 @@ static void add_lines(zt_text *text, const char *path,
               "tokenizer:", info->tokenizer, "digest:", info->digest);
 }
 
-static zt_status show(const char *path, bool json) {
+static zt_status show(const char *path, int64_t samples, const char *tokenizer,
+                      bool json) {
   zt_tokens *tokens;
   ZT_TRY(zt_tokens_open(path, &tokens));
   zt_text text = {0};
@@ -66,20 +70,23 @@ static zt_status show(const char *path, bool json) {
     add_json(&text, zt_tokens_about(tokens));
   else
     add_lines(&text, path, zt_tokens_about(tokens));
+  zt_status status =
+      zt_info_add_samples(&text, tokens, samples, tokenizer, json);
   zt_tokens_close(&tokens);
-  zt_status status = ZT_OK;
-  if (text.failed)
+  if (status == ZT_OK && text.failed)
     status = zt_fail(ZT_ERR_MEMORY, "out of memory");
-  else if (fputs(text.data, stdout) < 0 || fflush(stdout) != 0)
+  else if (status == ZT_OK &&
+           (fputs(text.data, stdout) < 0 || fflush(stdout) != 0))
     status = zt_fail_errno(ZT_ERR_IO, "standard output: cannot write");
   zt_text_free(&text);
   return status;
 }
 
 zt_status zt_info_show_tokens(zt_program *program, const char *path,
+                              int64_t samples, const char *tokenizer,
                               bool json) {
   zt_status status = ZT_OK;
   if (program->comm->rank == 0)
-    status = show(path, json);
+    status = show(path, samples, tokenizer, json);
   return zt_agree(program->comm, status);
 }

@@ -41,6 +41,7 @@ ztconv_SOURCES = src/prog/conv.h \
   src/prog/export_plan.c src/prog/export_plan.h \
   src/prog/hf_output.c src/prog/hf_output.h \
   src/prog/token_binary.c src/prog/token_binary.h \
+  src/prog/token_chat.c src/prog/token_chat.h \
   src/prog/token_input.c src/prog/token_input.h \
   src/prog/transfer.c src/prog/transfer.h \
   src/prog/weights_file.c src/prog/weights_file.h \
@@ -50,6 +51,7 @@ ztconv_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztinfo_SOURCES = src/prog/info.h \
   src/prog/info_digest.c src/prog/info_hang.c src/prog/info_iobench.c src/prog/info_plan.c \
   src/prog/info_restart.c src/prog/info_run.c \
+  src/prog/info_samples.c \
   src/prog/info_show.c src/prog/info_status.c src/prog/info_tokens.c \
   src/prog/info_views.c src/prog/info_weights.c \
   src/prog/ztinfo.c

@@ -120,7 +120,7 @@ static void report(zt_token_input *in, size_t bytes) {
 }
 
 static zt_status begin(zt_token_input *in, const char *path) {
-  return zt_token_input_expect(in, path, 0, false);
+  return zt_token_input_expect(in, path, 0, ZT_TOKENS_DOCUMENTS);
 }
 
 /* ---- llm.c ---- */

@@ -42,34 +42,42 @@ static zt_status add_target_ids(void *context, const int32_t *ids, size_t n) {
 }
 
 zt_status zt_token_input_expect(zt_token_input *in, const char *path,
-                                int64_t line, bool pairs) {
+                                int64_t line, zt_tokens_kind kind) {
+  static const char *const one[] = {"a document", "a pair", "a conversation"};
+  static const char *const many[] = {"documents", "pairs", "conversations"};
   if (!in->writer) {
-    in->info.pairs = pairs;
+    in->info.pairs = kind == ZT_TOKENS_PAIRS;
+    in->info.masked = kind == ZT_TOKENS_CHATS;
     return zt_token_writer_create(in->output, &in->info, in->replace,
                                   &in->writer);
   }
-  if (zt_token_writer_about(in->writer)->pairs == pairs)
+  const zt_tokens_info *info = zt_token_writer_about(in->writer);
+  zt_tokens_kind was = info->pairs    ? ZT_TOKENS_PAIRS
+                       : info->masked ? ZT_TOKENS_CHATS
+                                      : ZT_TOKENS_DOCUMENTS;
+  if (was == kind)
     return ZT_OK;
   return zt_fail(ZT_ERR_DATA,
                  "%s:%" PRId64 ": %s, but %s came before; make two files", path,
-                 line, pairs ? "a pair" : "a document",
-                 pairs ? "documents" : "pairs");
+                 line, one[kind], many[was]);
 }
 
-static zt_status expect(zt_token_input *in, const source *from, bool pairs) {
-  return zt_token_input_expect(in, from->path, from->line, pairs);
+static zt_status expect(zt_token_input *in, const source *from,
+                        zt_tokens_kind kind) {
+  return zt_token_input_expect(in, from->path, from->line, kind);
 }
 
-/* The next piece of a text; the end id after the last. */
-static zt_status add_text(zt_token_input *in, int stream, const char *text,
-                          size_t size, bool last) {
+/* The next piece of a text. */
+static zt_status add_piece(zt_token_input *in, int stream, const char *text,
+                           size_t size, bool last) {
   zt_id_sink sink = stream == ZT_STREAM_TARGET ? add_target_ids : add_ids;
-  int32_t eos = (int32_t) in->info.eos;
-  ZT_TRY(zt_tokenizer_encode(in->tokenizer, text, size, last, sink, in));
-  if (!last)
-    return ZT_OK;
-  ZT_TRY(zt_token_writer_add(in->writer, stream, &eos, 1));
-  return zt_token_writer_end(in->writer, stream);
+  return zt_tokenizer_encode(in->tokenizer, text, size, last, sink, in);
+}
+
+/* An id that a text begins or ends with; -1: none. */
+static zt_status add_mark(zt_token_input *in, int stream, int64_t id) {
+  int32_t mark = (int32_t) id;
+  return id < 0 ? ZT_OK : zt_token_writer_add(in->writer, stream, &mark, 1);
 }
 
 static zt_status no_tokenizer(const source *from) {
@@ -107,8 +115,10 @@ static zt_status add_array(zt_token_input *in, const source *from, int stream,
   return zt_token_writer_end(in->writer, stream);
 }
 
+/* Text or ids; text between the marks, -1: none. */
 static zt_status add_value(zt_token_input *in, const source *from, int stream,
-                           const char *key, const json_t *value) {
+                           const char *key, const json_t *value, int64_t begin,
+                           int64_t end) {
   if (json_is_array(value))
     return add_array(in, from, stream, key, value);
   if (!json_is_string(value))
@@ -117,20 +127,32 @@ static zt_status add_value(zt_token_input *in, const source *from, int stream,
                    from->path, from->line, key);
   if (!in->tokenizer)
     return no_tokenizer(from);
-  return add_text(in, stream, json_string_value(value),
-                  json_string_length(value), true);
+  ZT_TRY(add_mark(in, stream, begin));
+  ZT_TRY(add_piece(in, stream, json_string_value(value),
+                   json_string_length(value), true));
+  ZT_TRY(add_mark(in, stream, end));
+  return zt_token_writer_end(in->writer, stream);
 }
 
+/* Two keys that belong together.  A source has an end of its own, a prompt
+ * goes on in its completion. */
+static const struct {
+  const char *keys[2];
+  bool prompt;
+} pairs[] = {{{"source", "target"}, false}, {{"prompt", "completion"}, true}};
+
 static zt_status add_pair(zt_token_input *in, const source *from,
-                          const json_t *object) {
-  static const char *const keys[2] = {"source", "target"};
-  ZT_TRY(expect(in, from, true));
+                          const json_t *object, int which) {
+  bool prompt = pairs[which].prompt;
+  ZT_TRY(expect(in, from, ZT_TOKENS_PAIRS));
   for (int i = 0; i < 2; i++) {
-    const json_t *value = json_object_get(object, keys[i]);
+    const char *key = pairs[which].keys[i];
+    const json_t *value = json_object_get(object, key);
     if (json_is_array(value) && json_array_size(value) == 0)
       return zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": \"%s\" is empty", from->path,
-                     from->line, keys[i]);
-    ZT_TRY(add_value(in, from, i, keys[i], value));
+                     from->line, key);
+    ZT_TRY(add_value(in, from, i, key, value, prompt && i == 0 ? in->bos : -1,
+                     prompt && i == 0 ? -1 : in->info.eos));
   }
   return ZT_OK;
 }
@@ -142,20 +164,26 @@ static zt_status add_object(zt_token_input *in, const source *from,
     key = "tokens";
   if (!key && json_object_get(object, "text"))
     key = "text";
-  if (!key && json_object_get(object, "source") &&
-      json_object_get(object, "target"))
-    return add_pair(in, from, object);
+  if (!key && json_is_array(json_object_get(object, "messages")))
+    return zt_token_chat_add(in, from->path, from->line,
+                             json_object_get(object, "messages"));
+  for (int i = 0; !key && i < 2; i++)
+    if (json_object_get(object, pairs[i].keys[0]) &&
+        json_object_get(object, pairs[i].keys[1]))
+      return add_pair(in, from, object, i);
   const json_t *value = key ? json_object_get(object, key) : NULL;
   if (!value && key)
     return zt_fail(ZT_ERR_DATA, "%s:%" PRId64 ": no \"%.40s\"", from->path,
                    from->line, key);
   if (!value)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s:%" PRId64 ": no \"text\", no \"tokens\", no \"source\" "
-                   "with \"target\"; --field NAME takes another key",
-                   from->path, from->line);
-  ZT_TRY(expect(in, from, false));
-  return add_value(in, from, ZT_STREAM_TEXT, key, value);
+    return zt_fail(
+        ZT_ERR_DATA,
+        "%s:%" PRId64 ": no \"text\", \"tokens\", \"messages\", "
+        "\"source\" with \"target\", \"prompt\" with \"completion\"; "
+        "--field NAME takes another key",
+        from->path, from->line);
+  ZT_TRY(expect(in, from, ZT_TOKENS_DOCUMENTS));
+  return add_value(in, from, ZT_STREAM_TEXT, key, value, in->bos, in->info.eos);
 }
 
 static zt_status add_line(zt_token_input *in, const source *from,
@@ -229,12 +257,15 @@ static zt_status add_plain(zt_token_input *in, const source *from,
   }
   if (!in->tokenizer)
     return no_tokenizer(from);
-  ZT_TRY(expect(in, from, false));
+  ZT_TRY(expect(in, from, ZT_TOKENS_DOCUMENTS));
+  ZT_TRY(add_mark(in, ZT_STREAM_TEXT, in->bos));
   while (n > 0) {
-    ZT_TRY(add_text(in, ZT_STREAM_TEXT, block, n, false));
+    ZT_TRY(add_piece(in, ZT_STREAM_TEXT, block, n, false));
     ZT_TRY(read_some(in, from, block, BLOCK, &n));
   }
-  return add_text(in, ZT_STREAM_TEXT, "", 0, true);
+  ZT_TRY(add_piece(in, ZT_STREAM_TEXT, "", 0, true));
+  ZT_TRY(add_mark(in, ZT_STREAM_TEXT, in->info.eos));
+  return zt_token_writer_end(in->writer, ZT_STREAM_TEXT);
 }
 
 /* Lines in a buffer that grows with the longest one. */

@@ -204,27 +204,39 @@ static void read_named(const bpe *b, json_t *config, const char *key,
     *id = id_of(b, json_string_value(value));
 }
 
-static zt_status read_specials(bpe *b) {
+/* What a TemplateProcessing puts before a text; it may stand in a Sequence. */
+static void read_template(const bpe *b, json_t *processor, int64_t *bos) {
+  json_t *inner,
+      *first = json_array_get(json_object_get(processor, "single"), 0);
+  const char *name = json_string_value(
+      json_object_get(json_object_get(first, "SpecialToken"), "id"));
+  size_t i;
+  if (name)
+    *bos = id_of(b, name);
+  json_array_foreach(json_object_get(processor, "processors"), i, inner)
+      read_template(b, inner, bos);
+}
+
+static zt_status read_specials(bpe *b, json_t *root) {
   static const char *const ends[] = {"<|endoftext|>", "<|end_of_text|>",
                                      "<|im_end|>", "</s>"};
   zt_vocabulary *v = &b->base.vocabulary;
-  char beside[PATH_MAX];
   json_t *config;
-  const char *slash = strrchr(b->path, '/');
-  *v = (zt_vocabulary){zt_bpe_table_size(b->table), -1, -1, -1, -1};
+  *v = (zt_vocabulary){zt_bpe_table_size(b->table), -1, -1, -1, -1, -1};
   if (v->size < b->added.id_end)
     v->size = b->added.id_end;
-  ZT_TRY(zt_path(beside, "%.*stokenizer_config.json",
-                 slash ? (int) (slash + 1 - b->path) : 0, b->path));
-  zt_status status = zt_json_read(beside, FILE_LIMIT, &config);
-  if (status == ZT_OK) {
+  ZT_TRY(zt_tokenizer_config_read(b->path, &config));
+  if (config) {
     read_named(b, config, "eos_token", &v->eos);
     read_named(b, config, "pad_token", &v->pad);
+    if (json_is_true(json_object_get(config, "add_bos_token")))
+      read_named(b, config, "bos_token", &v->bos);
     json_decref(config);
   }
+  read_template(b, json_object_get(root, "post_processor"), &v->bos);
   for (size_t i = 0; v->eos < 0 && i < sizeof ends / sizeof *ends; i++)
     v->eos = id_of(b, ends[i]);
-  return status == ZT_ERR_NOINPUT ? ZT_OK : status;
+  return ZT_OK;
 }
 
 static zt_status read_normalizer(bpe *b, json_t *rule) {
@@ -262,7 +274,7 @@ static zt_status read_json(bpe *b, json_t *root) {
   ZT_TRY(zt_added_tokens_read(json_object_get(root, "added_tokens"), b->path,
                               &b->added));
   ZT_TRY(zt_bpe_table_create(model, b->path, &b->table));
-  return read_specials(b);
+  return read_specials(b, root);
 }
 
 zt_status zt_bpe_open(const char *path, zt_tokenizer **tokenizer) {

@@ -57,7 +57,8 @@ zt_status zt_bytes_create(zt_tokenizer **tokenizer) {
                                   .pad = 0,
                                   .eos = 1,
                                   .unk = 2,
-                                  .sentinel = BYTES_SENTINEL};
+                                  .sentinel = BYTES_SENTINEL,
+                                  .bos = -1};
   *tokenizer = t;
   return ZT_OK;
 }

@@ -174,6 +174,7 @@ void read_vocabulary(sentencepiece_tokenizer *self) {
   v->pad = self->model.pad_id();
   v->eos = self->model.eos_id();
   v->unk = self->model.unk_id();
+  v->bos = -1;
   v->sentinel = find_piece(self, "<extra_id_0>");
   if (v->sentinel < 0) /* as mT5 writes it, with the blank before a word */
     v->sentinel = find_piece(self, "\xE2\x96\x81<extra_id_0>");
@@ -194,6 +195,11 @@ zt_status load(const char *path, sentencepiece_tokenizer *self) {
     return zt_fail(ZT_ERR_DATA, "%.100s: not a SentencePiece model", path);
   self->ops = &sp_ops;
   read_vocabulary(self);
+  json_t *config;
+  ZT_TRY(zt_tokenizer_config_read(path, &config));
+  if (json_is_true(json_object_get(config, "add_bos_token")))
+    self->vocabulary.bos = self->model.bos_id();
+  json_decref(config);
   return ZT_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tokenizer/tokenizer.h"
 
+#include "base/json.h"
 #include "config.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/bytes.h"
@@ -8,6 +9,8 @@
 
 #include <stdio.h>
 #include <string.h>
+
+enum { CONFIG_LIMIT = 64 << 20 }; /* bytes of a tokenizer_config.json */
 
 /* A tokenizer.json begins with a brace; a SentencePiece model never does. */
 static zt_status is_json(const char *path, bool *json) {
@@ -38,6 +41,16 @@ zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer) {
                  "'bytes', or configure --with-sentencepiece",
                  name);
 #endif
+}
+
+zt_status zt_tokenizer_config_read(const char *path, json_t **config) {
+  char beside[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  *config = NULL;
+  ZT_TRY(zt_path(beside, "%.*stokenizer_config.json",
+                 slash ? (int) (slash + 1 - path) : 0, path));
+  zt_status status = zt_json_read(beside, CONFIG_LIMIT, config);
+  return status == ZT_ERR_NOINPUT ? ZT_OK : status;
 }
 
 void zt_tokenizer_close(zt_tokenizer **tokenizer) {

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/text.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@ typedef struct zt_vocabulary {
   int64_t pad, eos, unk; /* -1: none */
   int64_t sentinel; /* first sentinel of span corruption, the next ones count
                        down from it; may lie above size; -1: none */
+  int64_t bos;      /* put before a text; -1: none */
 } zt_vocabulary;
 
 /** Takes the ids of a text as they come. */
@@ -47,6 +49,10 @@ struct zt_tokenizer {
  *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA if it is none, ZT_ERR_UNAVAILABLE if
  *          this build lacks the library for it, ZT_ERR_MEMORY. */
 zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer);
+/** For implementations: the tokenizer_config.json beside a file.
+ *  \param[out] config  json_decref() it; NULL: there is none
+ *  \return ZT_ERR_DATA, ZT_ERR_IO, ZT_ERR_MEMORY. */
+zt_status zt_tokenizer_config_read(const char *path, json_t **config);
 /** Sets *tokenizer to NULL; NULL is allowed. */
 void zt_tokenizer_close(zt_tokenizer **tokenizer);
 
