@@ -18,6 +18,13 @@
  *  - NCCL: collectives that differ between ranks, buffers of the host, calls
  *    while a non-blocking communicator is in progress.
  *
+ *  Not seen, or seen wrongly: order between blocks by __threadfence and atomics
+ *  is reported as a race; of neighbouring bytes the last one counts; after
+ *  __syncwarp on part of a warp, writes over reads of other lanes pass; time,
+ *  occupancy and the memory model of a real device do not exist here.  A
+ *  misreading of CUDA's manual that the double shares stays unseen until a GPU
+ *  runs the program.
+ *
  *  Environment
  *    CUDAEMU_SCHEDULE  fifo, eager, late or random (default): when streams run
  *    CUDAEMU_SEED      of everything random, default 1
