@@ -14,6 +14,7 @@
 
 enum { N = 5000 };
 
+static const char *program;
 static int rank, ranks;
 static ncclUniqueId id;
 static ncclComm_t comm;
@@ -74,7 +75,7 @@ static int run_ranks(int n, void (*body)(int), int argument) {
   int failed = 0;
   pid_t children[8];
   ranks = n;
-  ck_assert_int_eq(ncclGetUniqueId(&id), ncclSuccess);
+  must(!ncclGetUniqueId(&id));
   for (rank = 0; rank < n; rank++) {
     children[rank] = fork();
     if (children[rank] == 0) {
@@ -304,6 +305,38 @@ START_TEST(dead_rank) {
 }
 END_TEST
 
+/* Of a peer that is gone a real NCCL may say nothing for long. */
+static void one_dies_silently(int unused) {
+  (void) unused;
+  start(rank);
+  must(settled() == ncclSuccess);
+  float *own = device_floats(N, 1, 0), *full = device_floats(N * ranks, 0, 0);
+  if (rank == 1)
+    _exit(0);
+  ncclAllGather(own, full, N, ncclFloat, comm, stream);
+  for (int i = 0; i < 100; i++) {
+    ncclResult_t result;
+    must(!ncclCommGetAsyncError(comm, &result));
+    must(result == ncclSuccess || result == ncclInProgress);
+    usleep(1000);
+  }
+  must(cudaStreamQuery(stream) == cudaErrorNotReady);
+  must(!ncclCommAbort(comm));
+}
+
+START_TEST(silent_peer) {
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) { /* the setting is read when a process starts */
+    setenv("CUDAEMU_NCCL", "silent", 1);
+    execl(program, program, "silent", (char *) NULL);
+    _exit(127);
+  }
+  waitpid(child, &status, 0);
+  ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 /* ---- Arguments and memory ---- */
 
 static void arguments(int unused) {
@@ -337,7 +370,10 @@ START_TEST(wrong_arguments) {
 }
 END_TEST
 
-int main(void) {
+int main(int argc, char **argv) {
+  program = argv[0];
+  if (argc > 1)
+    return run_ranks(2, one_dies_silently, 0);
   if (!emu_checks())
     return EXIT_FAILURE;
   Suite *s = suite_create("emu_nccl");
@@ -350,6 +386,7 @@ int main(void) {
   tcase_add_test(t, two_ranks_on_a_device);
   tcase_add_loop_test(t, mismatch, 0, 3);
   tcase_add_test(t, dead_rank);
+  tcase_add_test(t, silent_peer);
   tcase_add_test(t, wrong_arguments);
   suite_add_tcase(s, t);
   return unit_main(s, CK_NOFORK);
