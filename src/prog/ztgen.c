@@ -9,6 +9,7 @@
 #include "prog/open_source.h"
 #include "prog/program.h"
 #include "prog/prompts.h"
+#include "prog/stream.h"
 #include "train/watch.h"
 #include "train/weights.h"
 
@@ -22,15 +23,24 @@
 
 static const char help[] =
     "Usage: ztgen SRC [OPTION]...\n"
-    "Generate greedily from a weights file, a restart, a run's directory or a\n"
-    "Hugging Face directory, alone or on the ranks of srun or mpiexec.\n"
+    "Generate from a weights file, a restart, a run's directory or a Hugging\n"
+    "Face directory, alone or on the ranks of srun or mpiexec.\n"
     "\n"
     "      --prompt TEXT         one prompt\n"
     "      --tokens \"1 2 3\"      the ids of one prompt\n"
     "      --input FILE.jsonl    prompts, one a line: {\"text\": ...} or\n"
     "                            {\"tokens\": [ids]}; - is standard input\n"
     "      --max-new-tokens N    at most so many for each prompt (64)\n"
+    "      --min-new-tokens N    no text ends before (0)\n"
+    "      --temperature T       draw tokens; 0: the best one always (0)\n"
+    "      --top-k K             draw among the K best (0: all)\n"
+    "      --top-p P             draw among the best with this share (1: all)\n"
+    "      --seed S              of the draws (0)\n"
+    "      --stop TEXT           a text ends where it has this; may be "
+    "repeated\n"
+    "      --stop-id N           and with this id; may be repeated\n"
     "      --batch N             prompts a rank works on at once (8)\n"
+    "      --agree-every N       tokens between two looks at who is free (8)\n"
     "      --tokenizer NAME      bytes, a SentencePiece model or a "
     "tokenizer.json\n"
     "                            instead of the model's own\n"
@@ -41,7 +51,9 @@ static const char help[] =
 typedef struct options {
   const char *source, *output, *tokenizer;
   zt_prompt_options prompts;
-  int64_t max_new_tokens, batch;
+  zt_generate_spec spec;
+  zt_stream stream;
+  int32_t stop_ids[ZT_MOST_STOPS];
   bool json;
 } options;
 
@@ -53,17 +65,87 @@ enum {
   OPT_BATCH,
   OPT_TOKENIZER,
   OPT_OUTPUT,
-  OPT_JSON
+  OPT_JSON,
+  OPT_MIN,
+  OPT_TEMPERATURE,
+  OPT_TOP_K,
+  OPT_TOP_P,
+  OPT_SEED,
+  OPT_STOP,
+  OPT_STOP_ID,
+  OPT_AGREE
 };
 
-static zt_status read_count(const char *name, const char *text, int64_t *n) {
+static zt_status read_count(const char *name, const char *text, int64_t least,
+                            int64_t *n) {
   char *end;
   errno = 0;
   *n = strtoll(text, &end, 10);
-  if (end == text || *end || errno || *n < 1 || *n > 1 << 24)
-    return zt_fail(ZT_ERR_USAGE, "--%s '%.40s': expected a number from 1 on",
-                   name, text);
+  if (end == text || *end || errno || *n < least || *n > 1 << 24)
+    return zt_fail(ZT_ERR_USAGE,
+                   "--%s '%.40s': expected a number from %" PRId64 " on", name,
+                   text, least);
   return ZT_OK;
+}
+
+static zt_status read_real(const char *name, const char *text, double most,
+                           double *x) {
+  char *end;
+  *x = strtod(text, &end);
+  if (end == text || *end || !(*x >= 0 && *x <= most))
+    return zt_fail(ZT_ERR_USAGE, "--%s '%.40s': expected a number from 0 to %g",
+                   name, text, most);
+  return ZT_OK;
+}
+
+static zt_status read_seed(const char *text, uint64_t *seed) {
+  char *end;
+  errno = 0;
+  *seed = strtoull(text, &end, 10);
+  if (end == text || *end || errno || strchr(text, '-'))
+    return zt_fail(ZT_ERR_USAGE, "--seed '%.40s': expected a number", text);
+  return ZT_OK;
+}
+
+static zt_status add_stop(options *o, const char *text) {
+  if (o->stream.n_stops == ZT_MOST_STOPS || !*text)
+    return zt_fail(ZT_ERR_USAGE, "--stop: expected up to %d texts, none empty",
+                   ZT_MOST_STOPS);
+  o->stream.stops[o->stream.n_stops++] = text;
+  return ZT_OK;
+}
+
+static zt_status add_stop_id(options *o, const char *text) {
+  int64_t id;
+  ZT_TRY(read_count("stop-id", text, 0, &id));
+  if (o->spec.n_stop_ids == ZT_MOST_STOPS)
+    return zt_fail(ZT_ERR_USAGE, "--stop-id: at most %d", ZT_MOST_STOPS);
+  o->stop_ids[o->spec.n_stop_ids++] = (int32_t) id;
+  return ZT_OK;
+}
+
+static zt_status take_choice(options *o, int option) {
+  zt_sampling *s = &o->spec.sampling;
+  switch (option) {
+  case OPT_MIN:
+    return read_count("min-new-tokens", optarg, 0, &o->spec.min_new_tokens);
+  case OPT_TEMPERATURE:
+    return read_real("temperature", optarg, 1000, &s->temperature);
+  case OPT_TOP_K:
+    return read_count("top-k", optarg, 0, &s->top_k);
+  case OPT_TOP_P:
+    return read_real("top-p", optarg, 1, &s->top_p);
+  case OPT_SEED:
+    return read_seed(optarg, &s->seed);
+  case OPT_STOP:
+    return add_stop(o, optarg);
+  case OPT_STOP_ID:
+    return add_stop_id(o, optarg);
+  case OPT_AGREE:
+    return read_count("agree-every", optarg, 1, &o->spec.agree_every);
+  default:
+    return zt_fail(ZT_ERR_USAGE, "--help and --version stand alone");
+  }
 }
 
 static zt_status take_option(options *o, int option) {
@@ -78,9 +160,9 @@ static zt_status take_option(options *o, int option) {
     o->prompts.input = optarg;
     return ZT_OK;
   case OPT_NEW:
-    return read_count("max-new-tokens", optarg, &o->max_new_tokens);
+    return read_count("max-new-tokens", optarg, 1, &o->spec.max_new_tokens);
   case OPT_BATCH:
-    return read_count("batch", optarg, &o->batch);
+    return read_count("batch", optarg, 1, &o->spec.batch);
   case OPT_TOKENIZER:
     o->tokenizer = optarg;
     return ZT_OK;
@@ -92,8 +174,26 @@ static zt_status take_option(options *o, int option) {
     o->json = true;
     return ZT_OK;
   default:
-    return zt_fail(ZT_ERR_USAGE, "--help and --version stand alone");
+    return take_choice(o, option);
   }
+}
+
+/* Options that do not go together. */
+static zt_status check(const options *o) {
+  const zt_sampling *s = &o->spec.sampling;
+  int given = !!o->prompts.text + !!o->prompts.tokens + !!o->prompts.input;
+  if (given != 1)
+    return zt_fail(ZT_ERR_USAGE,
+                   "give one of --prompt, --tokens and --input (see --help)");
+  if (o->spec.min_new_tokens > o->spec.max_new_tokens)
+    return zt_fail(ZT_ERR_USAGE,
+                   "--min-new-tokens %" PRId64 " is above --max-new-tokens "
+                   "%" PRId64,
+                   o->spec.min_new_tokens, o->spec.max_new_tokens);
+  if (s->temperature == 0 && (s->top_k > 0 || s->top_p < 1))
+    return zt_fail(ZT_ERR_USAGE, "--top-k and --top-p draw among tokens: they "
+                                 "need --temperature above 0");
+  return ZT_OK;
 }
 
 static zt_status parse(int argc, char **argv, options *o) {
@@ -106,10 +206,22 @@ static zt_status parse(int argc, char **argv, options *o) {
       {"tokenizer", required_argument, NULL, OPT_TOKENIZER},
       {"output", required_argument, NULL, OPT_OUTPUT},
       {"json", no_argument, NULL, OPT_JSON},
+      {"min-new-tokens", required_argument, NULL, OPT_MIN},
+      {"temperature", required_argument, NULL, OPT_TEMPERATURE},
+      {"top-k", required_argument, NULL, OPT_TOP_K},
+      {"top-p", required_argument, NULL, OPT_TOP_P},
+      {"seed", required_argument, NULL, OPT_SEED},
+      {"stop", required_argument, NULL, OPT_STOP},
+      {"stop-id", required_argument, NULL, OPT_STOP_ID},
+      {"agree-every", required_argument, NULL, OPT_AGREE},
       {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'V'},
       {NULL, 0, NULL, 0}};
-  *o = (options){.max_new_tokens = 64, .batch = 8};
+  *o = (options){.spec = {.max_new_tokens = 64,
+                          .batch = 8,
+                          .agree_every = 8,
+                          .prefetch = 1,
+                          .sampling = {.top_p = 1}}};
   for (int option;;) {
     ZT_TRY(zt_next_option(argc, argv, "hV", names, &option));
     if (option < 0)
@@ -118,11 +230,7 @@ static zt_status parse(int argc, char **argv, options *o) {
   }
   ZT_TRY(zt_check_operands(argc, 1, 1, "ztgen SRC [OPTION]..."));
   o->source = argv[optind];
-  int given = !!o->prompts.text + !!o->prompts.tokens + !!o->prompts.input;
-  if (given != 1)
-    return zt_fail(ZT_ERR_USAGE,
-                   "give one of --prompt, --tokens and --input (see --help)");
-  return ZT_OK;
+  return check(o);
 }
 
 /* ---- Results ---- */
@@ -200,8 +308,10 @@ static zt_status write_results(const options *o, zt_tokenizer *tokenizer,
   for (int64_t i = 0; i < results->count && written; i++) {
     zt_text line = {0};
     zt_status status = format_result(tokenizer, o->json, i, results, &line);
+    size_t shown = o->stream.to ? o->stream.printed : 0; /* one prompt */
     if (status == ZT_OK)
-      written = fwrite(line.data, 1, line.size, r->to) == line.size;
+      written = fwrite(line.data + shown, 1, line.size - shown, r->to) ==
+                line.size - shown;
     zt_text_free(&line);
     ZT_TRY(status);
   }
@@ -212,26 +322,43 @@ static zt_status write_results(const options *o, zt_tokenizer *tokenizer,
 
 /* ---- All of it ---- */
 
+/* What it took, for whoever looks. */
+static void tell(const zt_comm *comm, const zt_generate_report *r) {
+  if (comm->rank == 0 && r->seconds > 0)
+    zt_info("%" PRId64 " tokens in %.2f s: %.1f tokens/s, %.0f %% of the slots "
+            "idle",
+            r->tokens, r->seconds, (double) r->tokens / r->seconds,
+            100 * r->idle);
+}
+
 /* What the prompts become, on every rank.  Rank 0 has the prompts. */
-static zt_status generate(zt_comm *comm, const options *o, zt_source *source,
+static zt_status generate(zt_comm *comm, options *o, zt_source *source,
                           const zt_model *model, zt_sequences *prompts,
                           zt_sequences *results) {
   zt_device *dev = NULL;
   zt_comm *between = NULL;
+  zt_generate_report report = {0};
   zt_status status = zt_share_prompts(comm, prompts);
   if (status == ZT_OK)
     status = zt_open_device(ZT_DEVICE_AUTO, 0, comm, &dev);
   if (status == ZT_OK)
     status = zt_open_comm(ZT_COMM_AUTO, 0, comm, dev, &between);
-  /* The batch shapes the products, so it is a function of the prompts alone:
-   * ranks must not change a bit. */
-  zt_generate_spec spec = {.batch = prompts->count < o->batch ? prompts->count
-                                                              : o->batch,
-                           .max_new_tokens = o->max_new_tokens,
-                           .prefetch = 1};
+  zt_generate_spec spec = o->spec;
+  int64_t each = (prompts->count + comm->size - 1) / comm->size;
+  spec.batch = each < spec.batch ? each : spec.batch;
+  spec.stop_ids = o->stop_ids;
+  /* The first prompt is rank 0's, which has standard output. */
+  if (prompts->count == 1 && !o->json && o->stream.tokenizer)
+    o->stream.to = stdout;
+  if (o->stream.n_stops > 0 || o->stream.to) {
+    spec.token = zt_stream_token;
+    spec.context = &o->stream;
+  }
   if (status == ZT_OK && prompts->count > 0)
     status = zt_generate(model, dev, between, source, prompts, &spec, results,
-                         NULL);
+                         &report);
+  if (status == ZT_OK)
+    tell(comm, &report);
   zt_close_comm(comm, &between);
   zt_device_destroy(&dev);
   return status;
@@ -245,7 +372,7 @@ static zt_status begin(const options *o, const zt_model *model,
   return open_results(o->output, to);
 }
 
-static zt_status answer(zt_comm *comm, const options *o, zt_source *source,
+static zt_status answer(zt_comm *comm, options *o, zt_source *source,
                         const zt_model *model, zt_tokenizer *tokenizer) {
   zt_sequences prompts = {0}, results = {0};
   results_file to = {.file = {.fd = -1}};
@@ -273,9 +400,15 @@ static zt_status run(zt_comm *comm, int argc, char **argv) {
   ZT_TRY(zt_agree(comm, parse(argc, argv, &o)));
   ZT_TRY(zt_open_source(o.source, comm, &source));
   zt_status status = zt_weights_model(source, 0, &model, NULL);
-  if (status == ZT_OK && comm->rank == 0)
+  bool wanted = comm->rank == 0 || o.stream.n_stops > 0;
+  if (status == ZT_OK && wanted)
     status = zt_model_tokenizer(source, model, o.tokenizer, &tokenizer);
+  if (status == ZT_OK && o.stream.n_stops > 0 && !tokenizer)
+    status = zt_fail(ZT_ERR_USAGE,
+                     "--stop: the model brings no tokenizer; use --stop-id, "
+                     "or --tokenizer bytes or FILE");
   status = zt_agree(comm, status);
+  o.stream.tokenizer = tokenizer;
   if (status == ZT_OK)
     status = answer(comm, &o, source, model, tokenizer);
   zt_tokenizer_close(&tokenizer);
