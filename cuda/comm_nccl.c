@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "comm/agree.h"
+#include "comm/chain.h"
 #include "cuda/cuda_inside.h"
 #include "cuda/nccl_library.h"
 
@@ -17,7 +18,7 @@ typedef struct nccl_comm {
   ncclComm_t handle;
   int64_t limit;       /* ns, 0: none */
   cudaStream_t stream; /* of all communication, in order */
-  cudaEvent_t computed, reduced, gathered[ZT_COMM_SLOTS];
+  cudaEvent_t computed, reduced[2], gathered[ZT_COMM_SLOTS];
 } nccl_comm;
 
 /* ---- Errors and waiting ---- */
@@ -120,25 +121,67 @@ static zt_status exchange(const nccl_comm *c, const zt_fold *call, int64_t at,
   return settle(c, result == ncclSuccess ? end : result, "reduction");
 }
 
+/* What goes on in a tick beside the sum. */
+static zt_status move(const nccl_comm *c, const zt_chain_tick *now) {
+  const zt_nccl *nccl = c->nccl;
+  ncclResult_t result = nccl->ncclGroupStart();
+  for (int i = 0; i < now->n_moves && result == ncclSuccess; i++) {
+    const zt_chain_move *m = &now->moves[i];
+    result = m->send ? nccl->ncclSend(m->data, (size_t) m->n, ncclFloat32,
+                                      m->peer, c->handle, c->stream)
+                     : nccl->ncclRecv(m->data, (size_t) m->n, ncclFloat32,
+                                      m->peer, c->handle, c->stream);
+  }
+  ncclResult_t end = nccl->ncclGroupEnd();
+  return settle(c, result == ncclSuccess ? end : result, "reduction");
+}
+
+/* Carrier `chain`: the moves of a tick wait for the sum of the tick before it,
+ * and the sum for the moves before it. */
+static zt_status fold_by_chain(nccl_comm *c, const zt_fold *call) {
+  cudaStream_t compute = zt_device_cuda_stream(c->dev);
+  int64_t ticks = zt_chain_ticks(&c->base, call);
+  zt_chain_tick now;
+  for (int64_t tick = 0; tick < ticks; tick++) {
+    zt_chain_at(&c->base, call, tick, &now);
+    ZT_TRY(follow(compute, c->computed, c->stream));
+    if (tick > 0)
+      ZT_TRY(zt_cuda_check(
+          cudaStreamWaitEvent(compute, c->reduced[(tick - 1) % 2], 0),
+          "event"));
+    if (now.n_moves > 0)
+      ZT_TRY(move(c, &now));
+    ZT_TRY(zt_cuda_check(cudaEventRecord(c->reduced[tick % 2], c->stream),
+                         "event"));
+    if (now.n_sum > 0)
+      ZT_TRY(call->add(call->context, now.n_sum, now.sum, now.gradient));
+  }
+  return zt_cuda_check(
+      cudaStreamWaitEvent(compute, c->reduced[(ticks - 1) % 2], 0), "event");
+}
+
 /* Carrier `flat`, as over MPI.  The additions run on the device's stream, so
  * the next exchange waits for them. */
 static zt_status nccl_fold(zt_comm *comm, const zt_fold *call) {
   nccl_comm *c = (nccl_comm *) comm;
   cudaStream_t compute = zt_device_cuda_stream(c->dev);
   if (comm->size == 1)
-    return call->add(call->context, 0, call->gradient, call->slice);
+    return call->add(call->context, call->slice, call->accumulator,
+                     call->gradient);
+  if (comm->chain)
+    return fold_by_chain(c, call);
   int64_t room = (int64_t) (zt_comm_fold_staging(comm) / sizeof(float)) /
                  call->contributors;
   for (int64_t at = 0; at < call->slice; at += room) {
     int64_t n = call->slice - at < room ? call->slice - at : room;
     ZT_TRY(follow(compute, c->computed, c->stream));
     ZT_TRY(exchange(c, call, at, n, room));
-    ZT_TRY(follow(c->stream, c->reduced, compute));
+    ZT_TRY(follow(c->stream, c->reduced[0], compute));
     for (int r = 0; r < call->contributors; r++) {
       const float *piece = r == comm->rank
                                ? call->gradient + r * call->slice + at
                                : call->staging + r * room;
-      ZT_TRY(call->add(call->context, at, piece, n));
+      ZT_TRY(call->add(call->context, n, call->accumulator + at, piece));
     }
   }
   return ZT_OK;
@@ -169,8 +212,9 @@ static void nccl_destroy(zt_comm *comm) {
       cudaEventDestroy(c->gathered[i]);
   if (c->computed)
     cudaEventDestroy(c->computed);
-  if (c->reduced)
-    cudaEventDestroy(c->reduced);
+  for (int i = 0; i < 2; i++)
+    if (c->reduced[i])
+      cudaEventDestroy(c->reduced[i]);
   if (c->stream)
     cudaStreamDestroy(c->stream);
   free(c);
@@ -188,10 +232,11 @@ static const zt_comm_ops nccl_ops = {
 /* ---- Creation ---- */
 
 static zt_status make_stream(nccl_comm *c) {
-  cudaEvent_t *events[2 + ZT_COMM_SLOTS] = {&c->computed, &c->reduced};
+  enum { EVENTS = 3 + ZT_COMM_SLOTS };
+  cudaEvent_t *events[EVENTS] = {&c->computed, &c->reduced[0], &c->reduced[1]};
   for (int i = 0; i < ZT_COMM_SLOTS; i++)
-    events[2 + i] = &c->gathered[i];
-  for (int i = 0; i < 2 + ZT_COMM_SLOTS; i++)
+    events[3 + i] = &c->gathered[i];
+  for (int i = 0; i < EVENTS; i++)
     ZT_TRY(zt_cuda_check(
         cudaEventCreateWithFlags(events[i], cudaEventDisableTiming), "event"));
   return zt_cuda_check(

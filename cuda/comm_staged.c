@@ -14,10 +14,10 @@ enum {
 typedef struct staged_comm {
   zt_comm base; /* node_of is the host's */
   zt_device *dev;
-  size_t part;   /* bytes of each rank's part, a multiple of GRAIN */
-  char *own;     /* [part] */
-  char *all;     /* [size * part] */
-  float *pieces; /* what the host's reduction needs */
+  size_t part;    /* bytes of each rank's part, a multiple of GRAIN */
+  char *own;      /* [part] */
+  char *all;      /* [size * part] */
+  float *staging; /* what the host's reduction needs */
 } staged_comm;
 
 /* ---- Gather ---- */
@@ -46,42 +46,40 @@ static zt_status staged_gather_wait(zt_comm *comm, int slot) {
 
 /* ---- Reduction ---- */
 
-/* A part of each slice, reduced as if it were a whole one. */
-typedef struct part_fold {
-  const staged_comm *comm;
-  const zt_fold *whole;
-  int64_t at; /* of the part in the slice */
-} part_fold;
-
-static zt_status add_part(void *context, int64_t at, const float *piece,
-                          int64_t n) {
-  const part_fold *part = context;
-  const zt_fold *whole = part->whole;
-  ZT_TRY(zt_device_upload(part->comm->dev, whole->staging, piece,
-                          (size_t) n * sizeof *piece));
-  return whole->add(whole->context, part->at + at, whole->staging, n);
+static zt_status add_on_host(void *context, int64_t n, float *to,
+                             const float *from) {
+  (void) context;
+  for (int64_t i = 0; i < n; i++)
+    to[i] += from[i];
+  return ZT_OK;
 }
 
+/* A part of every slice at a time: gradients and the accumulator come to the
+ * host, which reduces them with the same bits as the device would. */
 static zt_status staged_fold(zt_comm *comm, const zt_fold *call) {
   staged_comm *c = (staged_comm *) comm;
   if (comm->size == 1)
-    return call->add(call->context, 0, call->gradient, call->slice);
+    return call->add(call->context, call->slice, call->accumulator,
+                     call->gradient);
   int64_t room = (int64_t) (c->part / sizeof(float));
   float *gradient = call->gradient ? (float *) (void *) c->all : NULL;
+  float *sum = (float *) (void *) c->own;
+  comm->host->chain = comm->chain;
   for (int64_t at = 0; at < call->slice; at += room) {
     int64_t n = call->slice - at < room ? call->slice - at : room;
+    size_t bytes = (size_t) n * sizeof *sum;
     for (int r = 0; gradient && r < comm->size; r++)
       ZT_TRY(zt_device_download(c->dev, gradient + r * n,
-                                call->gradient + r * call->slice + at,
-                                (size_t) n * sizeof *gradient));
-    part_fold part = {.comm = c, .whole = call, .at = at};
+                                call->gradient + r * call->slice + at, bytes));
+    ZT_TRY(zt_device_download(c->dev, sum, call->accumulator + at, bytes));
     ZT_TRY(comm->host->ops->fold(comm->host,
                                  &(zt_fold){.gradient = gradient,
+                                            .accumulator = sum,
                                             .slice = n,
                                             .contributors = call->contributors,
-                                            .staging = c->pieces,
-                                            .add = add_part,
-                                            .context = &part}));
+                                            .staging = c->staging,
+                                            .add = add_on_host}));
+    ZT_TRY(zt_device_upload(c->dev, call->accumulator + at, sum, bytes));
   }
   return ZT_OK;
 }
@@ -96,7 +94,7 @@ static void staged_destroy(zt_comm *comm) {
   staged_comm *c = (staged_comm *) comm;
   free(c->own);
   free(c->all);
-  free(c->pieces);
+  free(c->staging);
   free(c);
 }
 
@@ -116,8 +114,8 @@ static zt_status make(staged_comm *c) {
     c->part = GRAIN;
   c->own = zt_calloc(c->part, 1);
   c->all = zt_calloc(size, c->part);
-  c->pieces = zt_calloc(zt_comm_fold_staging(c->base.host) + 1, 1);
-  return c->own && c->all && c->pieces ? ZT_OK : ZT_ERR_MEMORY;
+  c->staging = zt_calloc(zt_comm_fold_staging(c->base.host) + 1, 1);
+  return c->own && c->all && c->staging ? ZT_OK : ZT_ERR_MEMORY;
 }
 
 zt_status zt_comm_staged_create(zt_comm *host, zt_device *dev, zt_comm **comm) {

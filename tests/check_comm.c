@@ -64,17 +64,53 @@ END_TEST
 
 /* ---- Ordered reduction ---- */
 
+enum { MOST_RANKS = 16 };
+static uint64_t sent_to[MOST_RANKS]; /* bytes of reductions */
+
+/* In place of the library's: counts. */
+int MPI_Isend(const void *data, int n, MPI_Datatype type, int to, int tag,
+              MPI_Comm handle, MPI_Request *request) {
+  int size;
+  MPI_Type_size(type, &size);
+  sent_to[to] += (uint64_t) n * (uint64_t) size;
+  return PMPI_Isend(data, n, type, to, tag, handle, request);
+}
+
+/* Slices that a rank sends to another. */
+static int64_t slices_to(int to, int contributors) {
+  int last = contributors - 1, slices = 0;
+  if (to == comm->rank)
+    return 0;
+  if (!comm->chain)
+    return comm->rank <= last;
+  slices += to == 0;                             /* to begin */
+  slices += comm->rank == last;                  /* the result */
+  if (comm->rank < last && to == comm->rank + 1) /* partial sums */
+    slices += comm->size;
+  return slices;
+}
+
+static void check_links(int64_t slice, int contributors, uint64_t counted) {
+  uint64_t all = 0;
+  for (int r = 0; r < comm->size; r++) {
+    int64_t wanted = slices_to(r, contributors) * slice * 4;
+    ck_assert_int_eq((int64_t) sent_to[r], wanted);
+    all += sent_to[r];
+  }
+  ck_assert_uint_eq(counted, all);
+}
+
 /* Exponents wide apart: any other order of adding gives other bits. */
 static float gradient_of(int rank, int64_t i) {
   uint64_t bits = numbers_bits((uint64_t) rank, (uint64_t) i);
   return (float) ldexp(numbers_uniform(bits, 0), (int) (bits % 24));
 }
 
-static zt_status add_to(void *context, int64_t at, const float *piece,
-                        int64_t n) {
-  float *acc = context;
+static zt_status add_to(void *context, int64_t n, float *to,
+                        const float *from) {
+  (void) context;
   for (int64_t i = 0; i < n; i++)
-    acc[at + i] += piece[i];
+    to[i] += from[i];
   return ZT_OK;
 }
 
@@ -97,9 +133,12 @@ static void check_fold(int64_t slice, int contributors) {
                   .slice = slice,
                   .contributors = contributors,
                   .staging = malloc(zt_comm_fold_staging(comm) + 1),
-                  .add = add_to,
-                  .context = acc};
+                  .accumulator = acc,
+                  .add = add_to};
+  uint64_t before = comm->reduced_bytes;
+  memset(sent_to, 0, sizeof sent_to);
   ck_zt_ok(zt_comm_fold(comm, &call));
+  check_links(slice, contributors, comm->reduced_bytes - before);
   ck_assert_mem_eq(acc, wanted, (size_t) slice * sizeof *acc);
   free(call.staging);
   free(gradient);
@@ -109,10 +148,13 @@ static void check_fold(int64_t slice, int contributors) {
 
 START_TEST(fold_is_a_left_fold) {
   /* The last one is longer than the staging of one contributor. */
-  const int64_t slices[] = {1, 63, 4096, 40960, (1 << 20) + 4096};
+  comm->chain = _i;
+  ck_assert_int_le(comm->size, MOST_RANKS);
+  const int64_t slices[] = {1, 63, 4096, 40960, 200001, (1 << 20) + 4096};
   for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
     for (int contributors = 1; contributors <= comm->size; contributors++)
       check_fold(slices[i], contributors);
+  comm->chain = false;
 }
 END_TEST
 
@@ -241,7 +283,7 @@ START_TEST(the_null_communicator_counts) {
   zt_fold call = {.gradient = x, .slice = 8, .contributors = 3};
   call.staging = x;
   call.add = add_to;
-  call.context = acc;
+  call.accumulator = acc;
   ck_zt_ok(zt_comm_fold(null, &call));
   ck_assert_uint_eq(null->reduced_bytes, 3 * 8 * sizeof(float));
   ck_assert_uint_gt(zt_comm_fold_staging(null), 0);
@@ -255,7 +297,7 @@ static Suite *make_suite(void) {
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 60);
   tcase_add_test(all, gathers_under_way_at_once);
-  tcase_add_test(all, fold_is_a_left_fold);
+  tcase_add_loop_test(all, fold_is_a_left_fold, 0, 2); /* carriers */
   tcase_add_test(all, fold_refuses_wrong_contributors);
   tcase_add_test(all, integers_are_reduced);
   tcase_add_test(all, bytes_are_broadcast);

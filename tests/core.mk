@@ -14,8 +14,9 @@ endif
 # Whole programs.
 check_PROGRAMS += tests/peak
 TESTS += tests/run_bits.sh tests/run_faults.sh tests/run_wrong_input.sh \
-  tests/run_resume.sh tests/run_memory.sh tests/run_pipeline.sh
-EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_faults.sh \
+  tests/run_resume.sh tests/run_memory.sh tests/run_pipeline.sh \
+  tests/run_carriers.sh
+EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_carriers.sh tests/run_faults.sh \
   tests/run_wrong_input.sh tests/run_resume.sh tests/run_memory.sh \
   tests/run_pipeline.sh
 tests_peak_LDADD =

@@ -36,6 +36,7 @@ typedef enum zt_schedule_kind {
   ZT_SCHEDULE_CONSTANT
 } zt_schedule_kind;
 typedef enum zt_busy_rule { ZT_BUSY_WAIT, ZT_BUSY_SKIP } zt_busy_rule;
+typedef enum zt_carrier { ZT_CARRIER_FLAT, ZT_CARRIER_CHAIN } zt_carrier;
 typedef enum zt_device_choice {
   ZT_DEVICE_AUTO,
   ZT_DEVICE_CPU,
@@ -93,6 +94,7 @@ typedef struct zt_settings {
   struct {
     int64_t unit_limit; /* elements, 0: whole units */
     int64_t prefetch;   /* units */
+    zt_carrier carrier;
   } zero;
   struct {
     int64_t every_steps;  /* 0: not by steps */

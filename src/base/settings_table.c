@@ -152,6 +152,11 @@ const zt_setting zt_setting_table[] = {
              "whole units."},
     {INT(zero.prefetch, 0, 3), .value = "1", .unit = "units",
      .help = "Units gathered ahead of the one that computes."},
+    {CHOICE(zero.carrier, zt_carrier, "flat", "chain"), .value = "flat",
+     .help = "How gradients reach their owners; the results are the same. "
+             "flat: straight. chain: sums go from rank to rank, which sends "
+             "less between nodes if the ranks of a node are consecutive, and "
+             "takes longer where all are on one."},
 
     {INT(restart.every_steps, 0, BIG), .value = "100", .unit = "steps",
      .help = "Steps between restarts. 0: not by steps. The last step is always "

@@ -3,6 +3,7 @@
 
 #include "base/beat.h"
 #include "base/clock.h"
+#include "comm/chain.h"
 
 #include <stdlib.h>
 
@@ -62,7 +63,9 @@ zt_status zt_comm_fold(zt_comm *comm, const zt_fold *fold) {
       (fold->gradient != NULL) != (comm->rank < fold->contributors))
     return zt_fail(ZT_ERR_INTERNAL, "fold: wrong contributors");
   ZT_TRY(zt_fault_check(ZT_FAULT_REDUCE));
-  if (fold->gradient)
+  if (comm->chain && comm->size > 1)
+    comm->reduced_bytes += zt_chain_bytes(comm, fold);
+  else if (fold->gradient)
     comm->reduced_bytes +=
         (uint64_t) (comm->size - 1) * (uint64_t) fold->slice * sizeof(float);
   call c = enter(comm, "reduction");

@@ -21,18 +21,19 @@ typedef enum zt_reduction { ZT_SUM, ZT_MAX } zt_reduction;
 
 enum { ZT_COMM_SLOTS = 4 }; /* all-gathers under way at once */
 
-/** Ordered reduction of one unit's gradient to its owners: the owner of slice
- *  s calls add() with the pieces of rank 0, 1, ..., contributors - 1 in this
- *  order, for each chunk of its slice.  That is one left fold, whatever the
- *  number of ranks. */
+/** Ordered reduction of one unit's gradient to its owners: to the accumulator
+ *  of slice s are added the pieces of rank 0, 1, ..., contributors - 1 in this
+ *  order.  That is one left fold, whatever the number of ranks and the carrier.
+ */
 typedef struct zt_fold {
   const float *gradient; /* [ranks * slice] fp32, NULL if this rank has none,
                             which it has exactly if rank >= contributors */
+  float *accumulator;    /* [slice] of this rank's slice, added to */
   int64_t slice;         /* elements of each slice */
   int contributors;      /* 1 .. ranks */
   float *staging;        /* zt_comm_fold_staging() bytes */
-  /* acc[at .. at + n) += piece[0 .. n) of this rank's slice */
-  zt_status (*add)(void *context, int64_t at, const float *piece, int64_t n);
+  /* to[0 .. n) += from[0 .. n), where the arrays above are */
+  zt_status (*add)(void *context, int64_t n, float *to, const float *from);
   void *context;
 } zt_fold;
 
@@ -61,6 +62,8 @@ struct zt_comm {
   uint64_t gathered_bytes, reduced_bytes;
   int64_t inside_ns;
   bool counts_only; /* nobody is there; nothing to watch */
+  bool chain;       /* carrier of reductions, the same on all ranks: pieces go
+                       rank by rank (chain.h), else straight to their owner */
 };
 
 /** Gather equal slices: full[r * bytes ...] = slice of rank r.

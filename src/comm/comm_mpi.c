@@ -4,6 +4,7 @@
 #include "base/beat.h"
 #include "base/memory.h"
 #include "comm/agree.h"
+#include "comm/chain.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ typedef struct mpi_comm {
   MPI_Comm handle;
   MPI_Datatype grain;
   MPI_Request gather[ZT_COMM_SLOTS];
-  MPI_Request *pieces; /* [2 * size] */
+  MPI_Request *pieces; /* [2 * size + ZT_CHAIN_MOVES] */
 } mpi_comm;
 
 static zt_status fail_mpi(int error, const char *what) {
@@ -77,12 +78,41 @@ static zt_status mpi_gather_wait(zt_comm *comm, int slot) {
   return ZT_OK;
 }
 
+static void start_piece(mpi_comm *c, bool send, float *data, int64_t n,
+                        int peer, MPI_Request *request) {
+  int error =
+      send ? MPI_Isend(data, (int) n, MPI_FLOAT, peer, 0, c->handle, request)
+           : MPI_Irecv(data, (int) n, MPI_FLOAT, peer, 0, c->handle, request);
+  if (error != MPI_SUCCESS)
+    die(&c->base, error, "reduction");
+}
+
+/* Carrier `chain`. */
+static zt_status fold_by_chain(zt_comm *comm, const zt_fold *call) {
+  mpi_comm *c = (mpi_comm *) comm;
+  zt_chain_tick now;
+  for (int64_t tick = 0; tick < zt_chain_ticks(comm, call); tick++) {
+    zt_chain_at(comm, call, tick, &now);
+    for (int i = 0; i < now.n_moves; i++)
+      start_piece(c, now.moves[i].send, now.moves[i].data, now.moves[i].n,
+                  now.moves[i].peer, &c->pieces[i]);
+    if (now.n_sum > 0)
+      ZT_TRY(call->add(call->context, now.n_sum, now.sum, now.gradient));
+    wait_all(comm, now.n_moves, c->pieces, "reduction");
+    zt_beat_alive();
+  }
+  return ZT_OK;
+}
+
 /* Carrier `flat`: the pieces go straight to the owner, a chunk of every slice
  * at a time, and wait in the staging buffer until they are added in order. */
 static zt_status mpi_fold(zt_comm *comm, const zt_fold *call) {
   mpi_comm *c = (mpi_comm *) comm;
   if (comm->size == 1)
-    return call->add(call->context, 0, call->gradient, call->slice);
+    return call->add(call->context, call->slice, call->accumulator,
+                     call->gradient);
+  if (comm->chain)
+    return fold_by_chain(comm, call);
   int64_t room = (int64_t) (zt_comm_fold_staging(comm) / sizeof(float)) /
                  call->contributors;
   if (room > INT32_MAX / 2)
@@ -91,21 +121,15 @@ static zt_status mpi_fold(zt_comm *comm, const zt_fold *call) {
     int64_t n = call->slice - at < room ? call->slice - at : room;
     int started = 0;
     for (int r = 0; r < call->contributors; r++)
-      if (r != comm->rank) {
-        int error = MPI_Irecv(call->staging + r * room, (int) n, MPI_FLOAT, r,
-                              0, c->handle, &c->pieces[started++]);
-        if (error != MPI_SUCCESS)
-          die(comm, error, "reduction");
-      }
+      if (r != comm->rank)
+        start_piece(c, false, call->staging + r * room, n, r,
+                    &c->pieces[started++]);
     /* Each rank starts at its right neighbour, so that not all write to the
      * same owner at once. */
     for (int i = 1; call->gradient && i < comm->size; i++) {
       int owner = (comm->rank + i) % comm->size;
-      int error =
-          MPI_Isend(call->gradient + owner * call->slice + at, (int) n,
-                    MPI_FLOAT, owner, 0, c->handle, &c->pieces[started++]);
-      if (error != MPI_SUCCESS)
-        die(comm, error, "reduction");
+      start_piece(c, true, (float *) call->gradient + owner * call->slice + at,
+                  n, owner, &c->pieces[started++]);
     }
     wait_all(comm, started, c->pieces, "reduction");
     zt_beat_alive();
@@ -113,7 +137,7 @@ static zt_status mpi_fold(zt_comm *comm, const zt_fold *call) {
       const float *piece = r == comm->rank
                                ? call->gradient + r * call->slice + at
                                : call->staging + r * room;
-      ZT_TRY(call->add(call->context, at, piece, n));
+      ZT_TRY(call->add(call->context, n, call->accumulator + at, piece));
     }
   }
   return ZT_OK;
@@ -206,7 +230,7 @@ zt_status zt_comm_mpi_create(MPI_Comm parent, zt_comm **comm) {
     MPI_Comm_size(c->handle, &c->base.size);
     size_t size = (size_t) c->base.size;
     c->base.node_of = zt_calloc(size, sizeof *c->base.node_of);
-    c->pieces = zt_calloc(2 * size, sizeof(MPI_Request));
+    c->pieces = zt_calloc(2 * size + ZT_CHAIN_MOVES, sizeof(MPI_Request));
     if (!c->base.node_of || !c->pieces) {
       mpi_destroy(&c->base);
       return ZT_ERR_MEMORY;

@@ -20,7 +20,8 @@ static zt_status null_gather_wait(zt_comm *comm, int slot) {
 static zt_status null_fold(zt_comm *comm, const zt_fold *call) {
   (void) comm;
   for (int r = 0; r < call->contributors; r++)
-    ZT_TRY(call->add(call->context, 0, call->staging, call->slice));
+    ZT_TRY(call->add(call->context, call->slice, call->accumulator,
+                     call->staging));
   return ZT_OK;
 }
 

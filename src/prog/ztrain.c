@@ -169,7 +169,8 @@ static zt_status train(zt_program *program, const options *o,
   zt_status status = zt_open_comm(
       settings->runtime.comm, settings->run.watchdog_seconds, host, dev, &comm);
   zt_program_libraries(libraries);
-  if (status == ZT_OK)
+  if (status == ZT_OK) {
+    comm->chain = settings->zero.carrier == ZT_CARRIER_CHAIN;
     status =
         zt_train(&(zt_train_request){.settings = settings,
                                      .restart = o->restart,
@@ -180,6 +181,7 @@ static zt_status train(zt_program *program, const options *o,
                                      .libraries = libraries,
                                      .resume_command = command},
                  dev, comm);
+  }
   zt_close_comm(host, &comm);
   zt_device_destroy(&dev);
   return status;

@@ -270,29 +270,22 @@ zt_status zt_zero3_gradient(zt_zero3 *zero3, int stage, float **gradient) {
                         (size_t) (slice * zero3->shard.ranks) * sizeof(float));
 }
 
-typedef struct fold_target {
-  zt_device *dev;
-  float *accumulator;
-} fold_target;
-
-static zt_status add_piece(void *context, int64_t at, const float *piece,
-                           int64_t n) {
-  const fold_target *target = context;
-  return zt_accumulate(target->dev, n, target->accumulator + at, piece);
+static zt_status add_piece(void *dev, int64_t n, float *to, const float *from) {
+  return zt_accumulate(dev, n, to, from);
 }
 
 zt_status zt_zero3_reduce(zt_zero3 *zero3, int stage, int contributors) {
   zt_zero3_inside *in = zero3->inside;
-  fold_target target = {zero3->dev, zero3->accumulated[stage]};
   return zt_comm_fold(
       zero3->comm,
       &(zt_fold){.gradient =
                      zero3->comm->rank < contributors ? in->gradient : NULL,
+                 .accumulator = zero3->accumulated[stage],
                  .slice = zero3->shard.slice[zero3->model->stages[stage].unit],
                  .contributors = contributors,
                  .staging = in->pieces,
                  .add = add_piece,
-                 .context = &target});
+                 .context = zero3->dev});
 }
 
 zt_status zt_zero3_finish(zt_zero3 *zero3) {

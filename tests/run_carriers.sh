@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# zero.carrier changes no bits: the communicator's test on five ranks (which
+# counts the bytes of each link), and whole runs on 1, 2, 3 and 5.
+. "$ZT_SRC/tests/lib.sh"
+make_inputs
+cat >run.cfg <<'END'
+run = { dir = "run"; };
+model = { weights = "weights.h5"; };
+data = { train = "tokens.h5"; source_length = 21; target_length = 9; };
+train = { steps = 2; batch = 7; microbatch = 1; dropout = 0.1;
+          schedule = { warmup = 1; }; };
+restart = { every_steps = 0; };
+log = { every_steps = 1000; tensorboard = false; };
+END
+if [ -x "$ZT_BUILD/tests/check_comm.mpi" ]; then
+  good 5 "$ZT_BUILD/tests/check_comm.mpi"
+fi
+good 1 ztrain run.cfg -s run.dir=flat
+wanted=$(state flat 2)
+for ranks in 1 2 3 5; do
+  good "$ranks" ztrain run.cfg -s "run.dir=chain$ranks" -s zero.carrier=chain
+  [ "$(state "chain$ranks" 2)" = "$wanted" ] ||
+    fail "chain on $ranks ranks: other state"
+done
+good 3 ztrain run.cfg -s run.dir=flat3 -s zero.carrier=flat
+[ "$(state flat3 2)" = "$wanted" ] || fail "flat on 3 ranks: other state"
+finish runs
