@@ -354,6 +354,7 @@ END_TEST
 /* ---- Host memory ---- */
 
 START_TEST(host_and_device) {
+  emu_watch_host();
   volatile float *x = device_floats(64);
   float value = x[3];
   (void) value;

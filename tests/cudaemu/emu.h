@@ -69,6 +69,10 @@ void emu_configure(unsigned seed, emu_schedule schedule, emu_order threads);
 /** Whether kernels are instrumented and the detectors on. */
 bool emu_checks(void);
 
+/** Whether the host touches device memory is watched at no more than a 20th of
+ *  the time; from here on for a while at any price. */
+void emu_watch_host(void);
+
 /** Whether a report with this text came since emu_take_reports(). */
 bool emu_reported(const char *text);
 /** \return number of reports since the last call; they no longer count for the

@@ -124,8 +124,6 @@ void memory_info(size_t *free_bytes, size_t *total);
 /** Between these the host may touch the arena; they nest. */
 void arena_open();
 void arena_close();
-/** Watch the host closely a few times more, whatever that costs. */
-void arena_watch();
 
 bool is_pinned(const void *p);
 void *pinned_allocate(size_t bytes);

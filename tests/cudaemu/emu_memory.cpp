@@ -180,10 +180,6 @@ void arena_close() {
   closed = true;
 }
 
-void arena_watch() {
-  closings -= 10;
-}
-
 void *device_allocate(size_t bytes) {
   arena_start();
   size_t room = up(bytes ? bytes : 1, 256) + RED_ZONE;
@@ -275,7 +271,8 @@ void *pinned_allocate(size_t bytes) {
   if (p == MAP_FAILED)
     return NULL;
   arena_start(); /* for the handler of faults */
-  memset(p, 0xff, bytes);
+  if (bytes < LARGE)
+    memset(p, 0xff, bytes);
   pinned[(char *) p] = room;
   return p;
 }
@@ -342,3 +339,7 @@ void in_flight_lift(const void *p, size_t bytes, bool lift) {
 }
 
 } // namespace emu
+
+void emu_watch_host(void) {
+  emu::closings = 0;
+}

@@ -230,7 +230,6 @@ void emu_configure(unsigned seed, emu_schedule schedule, emu_order threads) {
   s.seed = seed;
   s.schedule = schedule;
   s.threads = threads;
-  emu::arena_watch();
   emu::seed_random(seed * 97 + (unsigned) s.rank);
 }
 
