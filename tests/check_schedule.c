@@ -69,12 +69,77 @@ START_TEST(least_rate) {
 }
 END_TEST
 
+/* What transformers 5.23.0 gives: get_cosine_schedule_with_warmup
+ * (with_min_lr), get_inverse_sqrt_schedule, get_wsd_schedule. */
+static const struct {
+  zt_schedule_kind kind;
+  int64_t warmup, steps, decay;
+  double least;
+  double factors[9];
+} stored[] = {
+    {ZT_SCHEDULE_COSINE,
+     2,
+     8,
+     0,
+     0.0,
+     {0.0, 0.5, 1.0, 0.9330127018922194, 0.75, 0.5, 0.2500000000000001,
+      0.06698729810778065}},
+    {ZT_SCHEDULE_COSINE,
+     0,
+     5,
+     0,
+     0.1,
+     {1.0, 0.9140576474687263, 0.6890576474687263, 0.41094235253127376,
+      0.18594235253127372}},
+    {ZT_SCHEDULE_INVERSE_SQRT,
+     3,
+     8,
+     0,
+     0.0,
+     {0.0, 0.3333333333333333, 0.6666666666666666, 1.0, 0.8660254037844387,
+      0.7745966692414834, 0.7071067811865475, 0.6546536707079771}},
+    {ZT_SCHEDULE_INVERSE_SQRT,
+     0,
+     4,
+     0,
+     0.0,
+     {1.0, 0.9999500037496877, 0.9999000149975006, 0.9998500337415648}},
+    {ZT_SCHEDULE_WSD,
+     2,
+     9,
+     4,
+     0.0,
+     {0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.8535533905932737, 0.5,
+      0.14644660940672627}},
+    {ZT_SCHEDULE_WSD,
+     2,
+     9,
+     3,
+     0.25,
+     {0.25, 0.625, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8125, 0.4375000000000001}},
+};
+
+START_TEST(stored_rates) {
+  zt_settings s =
+      settings_of(stored[_i].kind, stored[_i].warmup, stored[_i].steps);
+  s.train.schedule.decay = stored[_i].decay;
+  s.train.schedule.min_lr = stored[_i].least * s.train.optimizer.lr;
+  for (int64_t step = 1; step <= stored[_i].steps; step++)
+    ck_assert_double_eq_tol(zt_learning_rate(&s, step),
+                            3e-4 * stored[_i].factors[step - 1], 1e-18);
+  double beyond = zt_learning_rate(&s, 100 * stored[_i].steps);
+  ck_assert_double_ge(beyond, s.train.schedule.min_lr);
+  ck_assert_double_le(beyond, 3e-4 * stored[_i].factors[stored[_i].steps - 1]);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("schedule");
   TCase *all = tcase_create("all");
   tcase_add_test(all, schedules_are_transformers_own);
   tcase_add_test(all, known_rates);
   tcase_add_test(all, least_rate);
+  tcase_add_loop_test(all, stored_rates, 0, sizeof stored / sizeof *stored);
   suite_add_tcase(suite, all);
   return unit_main(suite, CK_NOFORK);
 }

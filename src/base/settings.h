@@ -33,7 +33,10 @@ typedef enum zt_optimizer_kind { ZT_OPTIMIZER_ADAMW } zt_optimizer_kind;
 typedef enum zt_decay_rule { ZT_DECAY_MATRICES, ZT_DECAY_ALL } zt_decay_rule;
 typedef enum zt_schedule_kind {
   ZT_SCHEDULE_LINEAR,
-  ZT_SCHEDULE_CONSTANT
+  ZT_SCHEDULE_CONSTANT,
+  ZT_SCHEDULE_COSINE,
+  ZT_SCHEDULE_INVERSE_SQRT,
+  ZT_SCHEDULE_WSD
 } zt_schedule_kind;
 typedef enum zt_busy_rule { ZT_BUSY_WAIT, ZT_BUSY_SKIP } zt_busy_rule;
 typedef enum zt_carrier { ZT_CARRIER_FLAT, ZT_CARRIER_CHAIN } zt_carrier;
@@ -83,11 +86,13 @@ typedef struct zt_settings {
       zt_optimizer_kind name;
       double lr, betas[2], eps, weight_decay;
       zt_decay_rule decay_on;
-      double clip; /* 0: no clipping */
+      char *freeze, *lr_scale; /* patterns */
+      double clip;             /* 0: no clipping */
     } optimizer;
     struct {
       zt_schedule_kind name;
       int64_t warmup; /* steps */
+      int64_t decay;  /* steps; wsd alone */
       double min_lr;
     } schedule;
   } train;

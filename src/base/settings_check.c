@@ -115,6 +115,26 @@ static zt_status check_data(checker *c) {
   return ZT_OK;
 }
 
+static void check_schedule(checker *c) {
+  const zt_settings *s = c->settings;
+  zt_schedule_kind kind = s->train.schedule.name;
+  int64_t decay = s->train.schedule.decay;
+  if (kind == ZT_SCHEDULE_WSD &&
+      (decay == 0 || decay > s->train.steps - s->train.schedule.warmup))
+    COMPLAIN(c, "train.schedule.decay",
+             "train.schedule.decay = %" PRId64
+             ": schedule \"wsd\" takes 1 to train.steps - warmup = %" PRId64,
+             decay, s->train.steps - s->train.schedule.warmup);
+  if (kind != ZT_SCHEDULE_WSD && decay != 0)
+    COMPLAIN(c, "train.schedule.decay",
+             "train.schedule.decay is for schedule \"wsd\" alone");
+  if (kind != ZT_SCHEDULE_CONSTANT && kind != ZT_SCHEDULE_INVERSE_SQRT &&
+      s->train.schedule.min_lr > s->train.optimizer.lr)
+    COMPLAIN(c, "train.schedule.min_lr",
+             "train.schedule.min_lr is above train.optimizer.lr = %g",
+             s->train.optimizer.lr);
+}
+
 static void check_train(checker *c) {
   const zt_settings *s = c->settings;
   if (s->train.eval_every > 0)
@@ -125,11 +145,7 @@ static void check_train(checker *c) {
     COMPLAIN(c, "runtime.tuning",
              "runtime.tuning is not yet supported in this version: leave it "
              "empty");
-  if (s->train.schedule.name == ZT_SCHEDULE_LINEAR &&
-      s->train.schedule.min_lr > s->train.optimizer.lr)
-    COMPLAIN(c, "train.schedule.min_lr",
-             "train.schedule.min_lr is above train.optimizer.lr = %g",
-             s->train.optimizer.lr);
+  check_schedule(c);
 }
 
 zt_status zt_settings_check(const zt_settings *settings, unsigned needs) {

@@ -133,19 +133,34 @@ const zt_setting zt_setting_table[] = {
      .value = "matrices",
      .help = "What decays. matrices: no norms, biases or relative bias, as "
              "Hugging Face's Trainer. all: every parameter."},
+    {STRING(train.optimizer.freeze), .value = "",
+     .help = "Parameters that are not trained: patterns of their names, with "
+             "blanks between, as \"shared.weight encoder.*\". They count "
+             "neither for the update nor for the gradient's norm."},
+    {STRING(train.optimizer.lr_scale), .value = "",
+     .help = "Factors of the learning rate by patterns of names, as "
+             "\"lm_head.*=0.1 *.bias=2\"; the first pattern that matches "
+             "counts."},
     {REAL(train.optimizer.clip, ZT_NOT_NEGATIVE), .value = "1.0",
      .help =
          "Largest norm of the whole gradient; a longer one is scaled down to "
          "it. 0: no clipping."},
 
-    {CHOICE(train.schedule.name, zt_schedule_kind, "linear", "constant"),
+    {CHOICE(train.schedule.name, zt_schedule_kind, "linear", "constant",
+            "cosine", "inverse-sqrt", "wsd"),
      .value = "linear",
-     .help = "Learning rate after the warm-up. linear: falls to min_lr at "
-             "train.steps. constant: stays."},
+     .help = "Learning rate after the warm-up. linear, cosine: falls to min_lr "
+             "at train.steps. constant: stays. inverse-sqrt: falls with the "
+             "square root of the step. wsd: stays, then falls to min_lr over "
+             "the last steps."},
     {INT(train.schedule.warmup, 0, BIG), .value = "100", .unit = "steps",
      .help = "Steps over which the learning rate rises from 0."},
+    {INT(train.schedule.decay, 0, BIG), .value = "0", .unit = "steps",
+     .help = "Steps at the end over which the learning rate falls; schedule "
+             "\"wsd\" only."},
     {REAL(train.schedule.min_lr, ZT_NOT_NEGATIVE), .value = "0.0",
-     .help = "Learning rate at the end of the linear schedule."},
+     .help = "Learning rate at the end of the schedules linear, cosine and "
+             "wsd."},
 
     {INT(zero.unit_limit, 0, BIG), .value = "0", .unit = "elements",
      .help = "Most parameters gathered at once; larger units are divided. 0: "

@@ -23,7 +23,7 @@ typedef enum zt_real_range {
   ZT_BELOW_ONE     /* 0 <= x < 1 */
 } zt_real_range;
 
-enum { ZT_MAX_CHOICES = 4 };
+enum { ZT_MAX_CHOICES = 6 };
 /* Most of a count of steps and the like: sums of two do not overflow. */
 #define ZT_SETTING_MOST ((int64_t) 1 << 62)
 

@@ -10,6 +10,7 @@ libzttrain_a_SOURCES = \
   src/train/plan.c src/train/plan.h \
   src/train/queue.c src/train/queue.h \
   src/train/sample.c src/train/sample.h \
+  src/train/rates.c src/train/rates.h \
   src/train/schedule.c src/train/schedule.h \
   src/train/texts.c src/train/texts.h \
   src/train/span.c src/train/span.h \

@@ -4,6 +4,7 @@
 #include "base/beat.h"
 #include "base/grid.h"
 #include "base/memory.h"
+#include "train/rates.h"
 
 #include <limits.h>
 #include <math.h>
@@ -56,6 +57,7 @@ typedef struct run {
   int64_t at; /* in the unit's slice */
   int64_t n;
   bool decay;
+  double rate; /* factor of the learning rate, 0: frozen */
 } run;
 
 struct zt_optim {
@@ -70,7 +72,7 @@ struct zt_optim {
 };
 
 /* The part of a parameter that lies in this rank's slice, added to the runs. */
-static zt_status add_run(zt_optim *o, const zt_param *p) {
+static zt_status add_run(zt_optim *o, const zt_param *p, double rate) {
   const zt_shard *shard = &o->zero3->shard;
   int64_t slice = shard->slice[p->unit], first = slice * shard->rank;
   int64_t begin = p->at - first, end = begin + p->numel;
@@ -80,14 +82,15 @@ static zt_status add_run(zt_optim *o, const zt_param *p) {
     return ZT_OK;
   bool decay = p->decay || o->options.decay_all;
   run *last = o->n_runs ? &o->runs[o->n_runs - 1] : NULL;
-  if (last && last->unit == p->unit && last->decay == decay) {
+  if (last && last->unit == p->unit && last->decay == decay &&
+      last->rate == rate) {
     last->n += end - begin;
     return ZT_OK;
   }
   if (!zt_grow(&o->runs, &o->runs_capacity, (size_t) o->n_runs,
                sizeof *o->runs))
     return ZT_ERR_MEMORY;
-  o->runs[o->n_runs++] = (run){p->unit, begin, end - begin, decay};
+  o->runs[o->n_runs++] = (run){p->unit, begin, end - begin, decay, rate};
   return ZT_OK;
 }
 
@@ -100,9 +103,13 @@ zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
   const zt_params *params = &zero3->model->params;
   o->cells =
       zt_calloc((size_t) (zero3->shard.numel / ZT_GRID), sizeof *o->cells);
-  zt_status status = o->cells ? ZT_OK : ZT_ERR_MEMORY;
+  double *rates = zt_calloc((size_t) params->count, sizeof *rates);
+  zt_status status = o->cells && rates ? ZT_OK : ZT_ERR_MEMORY;
+  if (status == ZT_OK)
+    status = zt_param_rates(params, options->freeze, options->lr_scale, rates);
   for (int i = 0; i < params->count && status == ZT_OK; i++)
-    status = add_run(o, &params->list[i]);
+    status = add_run(o, &params->list[i], rates[i]);
+  free(rates);
   if (status != ZT_OK) {
     zt_optim_destroy(&o);
     return status;
@@ -137,11 +144,24 @@ static zt_status find_bad(const zt_optim *o, int unit, int64_t cell, int *bad) {
   return ZT_OK; /* finite, but its square is not */
 }
 
+/* A parameter that is frozen has no gradient, as elsewhere. */
+static zt_status drop_frozen(const zt_optim *o) {
+  const zt_zero3 *z = o->zero3;
+  for (int i = 0; i < o->n_runs; i++) {
+    const run *r = &o->runs[i];
+    if (r->rate == 0)
+      ZT_TRY(zt_device_zero(z->dev, zt_zero3_sum(z, r->unit) + r->at,
+                            (size_t) r->n * sizeof(float)));
+  }
+  return ZT_OK;
+}
+
 zt_status zt_optim_norm(zt_optim *optim, int64_t targets, double *norm,
                         int *bad) {
   const zt_zero3 *z = optim->zero3;
   int64_t none = z->model->params.count, first_bad = none;
   double *cells = optim->cells;
+  ZT_TRY(drop_frozen(optim));
   for (int u = 0; u < z->shard.n_units; u++) {
     int64_t n = z->shard.slice[u] / ZT_GRID;
     ZT_TRY(zt_sum_squares(z->dev, n, zt_zero3_sum(z, u), cells));
@@ -196,13 +216,16 @@ zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
                    .eps = (float) a->eps,
                    .rate1 = (float) (1 - a->beta1),
                    .rate2 = (float) (1 - a->beta2),
-                   .step_size = (float) (lr / (1 - pow(a->beta1, (double) t))),
                    .root_c2 = (float) sqrt(1 - pow(a->beta2, (double) t))};
   for (int i = 0; i < optim->n_runs; i++) {
     const run *r = &optim->runs[i];
     int64_t first = z->shard.at[r->unit] + r->at;
     const float *gradient = zt_zero3_sum(z, r->unit) + r->at;
-    call.decay = r->decay ? (float) (1 - lr * a->weight_decay) : 1;
+    const double rate = lr * r->rate;
+    if (r->rate == 0)
+      continue;
+    call.decay = r->decay ? (float) (1 - rate * a->weight_decay) : 1;
+    call.step_size = (float) (rate / (1 - pow(a->beta1, (double) t)));
     for (int64_t x = 0; x < r->n; x += PIECE)
       ZT_TRY(update_piece(optim, &call, first + x, gradient + x,
                           r->n - x < PIECE ? r->n - x : PIECE));

@@ -17,8 +17,10 @@ zt_status zt_exact_sum(zt_comm *comm, const double *values, int64_t n,
 
 typedef struct zt_adamw_options {
   double beta1, beta2, eps, weight_decay;
-  bool decay_all; /* else matrices alone, as Hugging Face does */
-  double clip;    /* largest norm, 0: no clipping */
+  bool decay_all;                /* else matrices alone, as Hugging Face does */
+  double clip;                   /* largest norm, 0: no clipping */
+  const char *freeze, *lr_scale; /* patterns (train/rates.h), NULL: none; they
+                                    have to stay until the optimizer is made */
 } zt_adamw_options;
 
 typedef struct zt_optim zt_optim;
@@ -27,7 +29,7 @@ typedef struct zt_optim zt_optim;
  *  order. */
 typedef zt_status (*zt_before_change)(void *context, int64_t at, int64_t n);
 
-/** Local.  \return ZT_ERR_MEMORY. */
+/** Local.  \return ZT_ERR_MEMORY, ZT_ERR_CONFIG for the patterns. */
 zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
                           zt_optim **optim);
 /** Local.  Sets *optim to NULL; NULL is allowed. */
@@ -37,7 +39,7 @@ void zt_optim_destroy(zt_optim **optim);
 void zt_optim_guard(zt_optim *optim, zt_before_change before, void *context);
 
 /** Norm of the mean gradient, before clipping.
- *  Collective.
+ *  Collective.  What is frozen does not count: its sums become zero.
  *  \param[in]  targets  in the global batch: what the sums are divided by
  *  \param[out] norm     NaN if any gradient is not finite
  *  \param[out] bad      then the first such parameter, else -1 */

@@ -62,7 +62,9 @@ zt_step_options zt_step_options_of(const zt_settings *settings,
                 .eps = settings->train.optimizer.eps,
                 .weight_decay = settings->train.optimizer.weight_decay,
                 .decay_all = settings->train.optimizer.decay_on == ZT_DECAY_ALL,
-                .clip = settings->train.optimizer.clip}};
+                .clip = settings->train.optimizer.clip,
+                .freeze = settings->train.optimizer.freeze,
+                .lr_scale = settings->train.optimizer.lr_scale}};
 }
 
 zt_batch_spec zt_batch_spec_of(const zt_settings *settings,

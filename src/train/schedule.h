@@ -7,7 +7,12 @@
 #include "base/settings.h"
 
 /** Learning rate of a step, from 1: Hugging Face's schedule at step - 1.
- *  Warm-up from 0 to lr, then constant, or linear to min_lr at the last step.
+ *  Warm-up from 0 to lr, then by the schedule's name:
+ *    linear, cosine  to min_lr at the last step, in a line or half a wave
+ *    constant        stays
+ *    inverse-sqrt    falls with the square root of the step
+ *    wsd             stays, and falls to min_lr over the last `decay` steps in
+ *                    half a wave; its warm-up begins at min_lr
  *  Local. */
 double zt_learning_rate(const zt_settings *settings, int64_t step);
 
