@@ -4,11 +4,17 @@
  *  thread that waits for it, so a run is repeated exactly by its seed; one lock
  *  (Call) keeps other host threads out.
  *
- *    emu_report   settings, reports, counters      emu_memory  arena, pinned
- *    emu_shadow   who touched what, and in order   emu_fiber   blocks of
- * threads emu_tile     wmma                             emu_stream  queues,
- * clocks emu_runtime  CUDA runtime     emu_gemm  cuBLASLt     emu_nccl,
- * emu_link  NCCL emu_mpi      the device goes on while the host waits in MPI */
+ *  - emu_report: settings, reports, counters
+ *  - emu_memory: the arena, pinned memory
+ *  - emu_shadow: who touched what, and whether that is in order
+ *  - emu_fiber: blocks of threads
+ *  - emu_tile: wmma
+ *  - emu_stream: queues, events, clocks
+ *  - emu_runtime: the rest of the CUDA runtime
+ *  - emu_gemm, emu_cublaslt: matrix products, and the API to them
+ *  - emu_link, emu_collective, emu_nccl: files that ranks share, what the
+ *    operations of NCCL do, and the API to them
+ *  - emu_mpi: the device goes on while the host waits in MPI */
 #ifndef ZT_CUDAEMU_EMU_CORE_H
 #define ZT_CUDAEMU_EMU_CORE_H
 
