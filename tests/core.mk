@@ -5,7 +5,7 @@ check_PROGRAMS += tests/check_bf16 tests/check_kernels tests/check_kernel_values
   tests/check_t5 tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
   tests/check_plan.mpi tests/check_generate.mpi
-TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
+TESTS += tests/check_bf16 tests/check_kernels tests/check_kernel_values tests/check_device \
   tests/check_attention tests/check_ops tests/check_loss tests/check_pass tests/check_t5 \
   tests/check_parity tests/check_schedule tests/check_step \
   tests/check_comm.mpi tests/check_optim.mpi tests/check_ranks.mpi \
@@ -13,10 +13,10 @@ TESTS += tests/check_kernels tests/check_kernel_values tests/check_device \
 endif
 # Whole programs.
 check_PROGRAMS += tests/peak
-TESTS += tests/run_bits.sh tests/run_faults.sh tests/run_wrong_input.sh \
+TESTS += tests/run_bits.sh tests/run_bf16.sh tests/run_faults.sh tests/run_wrong_input.sh \
   tests/run_resume.sh tests/run_memory.sh tests/run_pipeline.sh \
   tests/run_carriers.sh
-EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_carriers.sh tests/run_faults.sh \
+EXTRA_DIST += tests/lib.sh tests/run_bits.sh tests/run_bf16.sh tests/run_carriers.sh tests/run_faults.sh \
   tests/run_wrong_input.sh tests/run_resume.sh tests/run_memory.sh \
   tests/run_pipeline.sh
 tests_peak_LDADD =
