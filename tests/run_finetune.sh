@@ -169,4 +169,14 @@ learnt=$(ztinfo show --sample 9 --tokenizer "$smollm" chat.h5 |
   sed -n 's/.*tokens, \([0-9]*\) learnt/\1/p' | awk '{n += $1} END {print 2 * n}')
 grep -q "\"targets\": $learnt," run/metrics.jsonl ||
   fail "not $learnt targets: $(cat run/metrics.jsonl)"
+
+# ---- A prompt begins as the texts did ----
+
+t=marked/tokenizer.json
+good 1 ztgen run --tokenizer $t --prompt ab --max-new-tokens 4 --json
+cp out prompted
+good 1 ztgen run --tokenizer $t --max-new-tokens 4 --json \
+  --tokens "$(sed 's/ [0-9]* *$//' marked.ids)"
+cmp out prompted || fail "a prompt without its begin id: $(cat prompted out)"
+
 finish 'cases of fine-tuning'

@@ -154,6 +154,8 @@ static zt_status add_text(reader *r, const char *text, size_t size) {
                    "give ids, or --tokenizer bytes or FILE",
                    r->path, r->line);
   ZT_TRY(begin_prompt(r));
+  if (!r->model->family->encoder && r->tokenizer->vocabulary.bos >= 0)
+    ZT_TRY(add_id(r, r->tokenizer->vocabulary.bos));
   ZT_TRY(zt_tokenizer_encode(r->tokenizer, text, size, true, take_ids, r));
   if (r->model->family->encoder) /* a decoder goes on where the text ends */
     ZT_TRY(add_id(r, r->model->shape.eos_id));
