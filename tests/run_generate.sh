@@ -51,6 +51,25 @@ for model in t5v11tiny gpt2tiny llamatiny; do
   }
 done
 
+# Beam search: what Transformers found for these prompts (tests/beams.py).
+field() { printf '%s' "$line" | sed "s/.*\"$1\": \"\([^\"]*\)\".*/\1/"; }
+ranks=1
+while read -r line; do
+  rm -rf beams && mkdir beams
+  ln -s "$golden/$(field model)/config.json" beams/config.json
+  ln -s "$golden/$(field model)/$(field weights).safetensors" \
+    beams/model.safetensors
+  # shellcheck disable=SC2046 # words
+  good $ranks ztgen beams --input prompts.jsonl --json $(field options)
+  sed 's/.*"tokens": \(\[[^]]*\]\).*/\1/' out > found
+  printf '%s\n' "$line" | sed 's/.*"tokens": \[\(.*\)\]}$/\1/
+    s/\], \[/]\n[/g' > wanted
+  cmp -s found wanted ||
+    fail "beams on $ranks, $(field model): $(diff found wanted | head -n 4)"
+  ranks=$((ranks % 3 + 1))
+done < "$golden/beams.jsonl"
+cases=$((cases + 1))
+
 # Ends of texts.
 from=$golden/llamatiny
 third=$(sed -n '1s/.*"tokens": \[[0-9]*, [0-9]*, \([0-9]*\).*/\1/p' llamatiny.best)
@@ -85,6 +104,9 @@ bad 64 "--min-new-tokens" "$from" --tokens 5 --min-new-tokens 9 --max-new-tokens
 bad 64 "--agree-every" "$from" --tokens 5 --agree-every 0
 bad 64 "--stop" "$from" --tokens 5 --stop ''
 bad 64 "--tokenizer" "$from" --tokens 5 --stop x
+bad 64 "--beams" "$from" --tokens 5 --beams 2 --temperature 1
+bad 64 "--length-penalty" "$from" --tokens 5 --beams 2 --length-penalty x
+bad 65 "beams are too many" "$from" --tokens 5 --beams 400
 bad 64 "--seed" "$from" --tokens 5 --seed -1
 bad 65 "empty prompt" "$from" --tokens ''
 finish 'cases'

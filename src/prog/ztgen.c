@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,8 @@ static const char help[] =
     "      --top-k K             draw among the K best (0: all)\n"
     "      --top-p P             draw among the best with this share (1: all)\n"
     "      --seed S              of the draws (0)\n"
+    "      --beams N             beam search with so many (1: none)\n"
+    "      --length-penalty P    of beam search: length to this power (1)\n"
     "      --stop TEXT           a text ends where it has this; may be "
     "repeated\n"
     "      --stop-id N           and with this id; may be repeated\n"
@@ -73,7 +76,9 @@ enum {
   OPT_SEED,
   OPT_STOP,
   OPT_STOP_ID,
-  OPT_AGREE
+  OPT_AGREE,
+  OPT_BEAMS,
+  OPT_PENALTY
 };
 
 static zt_status read_count(const char *name, const char *text, int64_t least,
@@ -104,6 +109,17 @@ static zt_status read_seed(const char *text, uint64_t *seed) {
   *seed = strtoull(text, &end, 10);
   if (end == text || *end || errno || strchr(text, '-'))
     return zt_fail(ZT_ERR_USAGE, "--seed '%.40s': expected a number", text);
+  return ZT_OK;
+}
+
+static zt_status read_penalty(const char *text, double *penalty) {
+  char *end;
+  *penalty = strtod(text, &end);
+  if (end == text || *end || !(fabs(*penalty) <= 100))
+    return zt_fail(ZT_ERR_USAGE,
+                   "--length-penalty '%.40s': expected a number from -100 to "
+                   "100",
+                   text);
   return ZT_OK;
 }
 
@@ -141,6 +157,10 @@ static zt_status take_choice(options *o, int option) {
     return add_stop(o, optarg);
   case OPT_STOP_ID:
     return add_stop_id(o, optarg);
+  case OPT_BEAMS:
+    return read_count("beams", optarg, 1, &o->spec.beams);
+  case OPT_PENALTY:
+    return read_penalty(optarg, &o->spec.length_penalty);
   case OPT_AGREE:
     return read_count("agree-every", optarg, 1, &o->spec.agree_every);
   default:
@@ -193,6 +213,9 @@ static zt_status check(const options *o) {
   if (s->temperature == 0 && (s->top_k > 0 || s->top_p < 1))
     return zt_fail(ZT_ERR_USAGE, "--top-k and --top-p draw among tokens: they "
                                  "need --temperature above 0");
+  if (o->spec.beams > 1 && (s->temperature > 0 || o->stream.n_stops > 0))
+    return zt_fail(ZT_ERR_USAGE,
+                   "--beams goes with neither --temperature nor --stop");
   return ZT_OK;
 }
 
@@ -213,6 +236,8 @@ static zt_status parse(int argc, char **argv, options *o) {
       {"seed", required_argument, NULL, OPT_SEED},
       {"stop", required_argument, NULL, OPT_STOP},
       {"stop-id", required_argument, NULL, OPT_STOP_ID},
+      {"beams", required_argument, NULL, OPT_BEAMS},
+      {"length-penalty", required_argument, NULL, OPT_PENALTY},
       {"agree-every", required_argument, NULL, OPT_AGREE},
       {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'V'},
@@ -220,6 +245,8 @@ static zt_status parse(int argc, char **argv, options *o) {
   *o = (options){.spec = {.max_new_tokens = 64,
                           .batch = 8,
                           .agree_every = 8,
+                          .beams = 1,
+                          .length_penalty = 1,
                           .prefetch = 1,
                           .sampling = {.top_p = 1}}};
   for (int option;;) {
@@ -348,7 +375,7 @@ static zt_status generate(zt_comm *comm, options *o, zt_source *source,
   spec.batch = each < spec.batch ? each : spec.batch;
   spec.stop_ids = o->stop_ids;
   /* The first prompt is rank 0's, which has standard output. */
-  if (prompts->count == 1 && !o->json && o->stream.tokenizer)
+  if (prompts->count == 1 && !o->json && o->stream.tokenizer && spec.beams == 1)
     o->stream.to = stdout;
   if (o->stream.n_stops > 0 || o->stream.to) {
     spec.token = zt_stream_token;

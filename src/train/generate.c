@@ -1,67 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "train/generate.h"
+#include "train/generate_inside.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "comm/agree.h"
 #include "comm/comm_null.h"
 #include "device/device_null.h"
-#include "model/pass.h"
-#include "train/queue.h"
 #include "train/state.h"
 #include "train/watch.h"
-#include "train/zero3.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A text under way. */
-typedef struct slot {
-  int64_t prompt; /* -1: free */
-  int64_t known;  /* its tokens: the target's, with the prompt or start id */
-  int64_t read;   /* of them are in the cache */
-  int64_t given;  /* of them were not made here */
-  int32_t *ids;   /* [target_length + 1] */
-} slot;
-
-/* Rows of a step, host. */
-typedef struct rows {
-  int64_t count;
-  int32_t *id, *slot, *position;
-} rows;
-
-typedef struct generator {
-  const zt_model *model;
-  zt_comm *comm;
-  const zt_generate_spec *spec;
-  const zt_sequences *prompts;
-  zt_zero3 *zero3;
-  zt_pass *pass;
-  zt_cache_shape shape;
-  zt_queue queue;
-  slot *slots;
-  int *visits; /* [stages] */
-  rows source, target;
-  int32_t *source_count, *own; /* [slots]: tokens; the slot's own number */
-  int32_t *chosen, *chooser;   /* [slots] rows that choose, and their slots */
-  int32_t *next;               /* [slots] what they chose */
-  int64_t choices;
-  int64_t *shared; /* [ranks + 1] what ranks tell each other */
-  int64_t *taken;  /* [slots] */
-  float *logits;   /* [slots, vocabulary] host; NULL: the best ids suffice */
-  int32_t *room;   /* [vocabulary] */
-  /* What this rank has made: where in `made`, and how much, by prompt. */
-  int64_t *at, *lengths;
-  int32_t *made;
-  size_t made_capacity;
-  int64_t made_count, busy, steps;
-} generator;
-
 /* ---- Creation ---- */
 
-static zt_status check_prompts(const generator *g) {
+static zt_status check_prompts(const zt_generator *g) {
   const zt_model *model = g->model;
   const zt_sequences *prompts = g->prompts;
   if (model->shape.positions > 0 &&
@@ -102,22 +57,25 @@ static int64_t rows_for(const zt_generate_spec *spec, int64_t least,
                         int64_t length) {
   int64_t all = spec->batch * length;
   int64_t most = least > PROMPT_ROWS ? least : PROMPT_ROWS;
-  return all < most ? all : most;
+  int64_t rows = all < most ? all : most;
+  return rows < least ? least : rows;
 }
 
 static zt_cache_shape shape_of(const zt_model *model,
                                const zt_sequences *prompts,
                                const zt_generate_spec *spec) {
   int64_t most = longest(prompts);
-  zt_cache_shape shape = {.slots = spec->batch,
+  int64_t slots = spec->batch * (spec->beams > 1 ? spec->beams : 1);
+  zt_cache_shape shape = {.slots = slots,
                           .target_length = spec->max_new_tokens,
-                          .target_rows = spec->batch};
+                          .target_rows = slots,
+                          .shared = spec->beams > 1};
   if (model->family->encoder) {
     shape.source_length = most;
     shape.source_rows = rows_for(spec, most, most);
   } else {
     shape.target_length += most - 1;
-    shape.target_rows = rows_for(spec, spec->batch, most);
+    shape.target_rows = rows_for(spec, slots, most);
   }
   return shape;
 }
@@ -127,7 +85,7 @@ typedef struct sizes {
   zt_pass_sizes pass;
 } sizes;
 
-static zt_status make_engine(generator *g, zt_device *dev,
+static zt_status make_engine(zt_generator *g, zt_device *dev,
                              const sizes *planned) {
   zt_zero3_options zero3 = {.training = false, .prefetch = g->spec->prefetch};
   zt_pass_shape shape = {.samples = g->shape.slots,
@@ -140,23 +98,23 @@ static zt_status make_engine(generator *g, zt_device *dev,
                         &g->pass);
 }
 
-static bool make_rows(rows *r, int64_t most) {
+static bool make_rows(zt_text_rows *r, int64_t most) {
   r->id = zt_calloc((size_t) most, sizeof *r->id);
   r->slot = zt_calloc((size_t) most, sizeof *r->slot);
   r->position = zt_calloc((size_t) most, sizeof *r->position);
   return r->id && r->slot && r->position;
 }
 
-static void free_rows(rows *r) {
+static void free_rows(zt_text_rows *r) {
   free(r->id);
   free(r->slot);
   free(r->position);
 }
 
-static bool make_slots(generator *g) {
+static bool make_slots(zt_generator *g) {
   for (int64_t i = 0; i < g->shape.slots; i++) {
     size_t n = (size_t) g->shape.target_length + 1;
-    g->own[i] = (int32_t) i;
+    g->source_slot[i] = (int32_t) (i / g->beams * g->beams);
     g->slots[i].prompt = -1;
     g->slots[i].ids = zt_calloc(n, sizeof *g->slots[i].ids);
     if (!g->slots[i].ids)
@@ -166,10 +124,11 @@ static bool make_slots(generator *g) {
 }
 
 static bool wants_logits(const zt_generate_spec *spec) {
-  return spec->sampling.temperature > 0 || spec->min_new_tokens > 0;
+  return spec->sampling.temperature > 0 || spec->min_new_tokens > 0 ||
+         spec->beams > 1;
 }
 
-static zt_status make_memory(generator *g) {
+static zt_status make_memory(zt_generator *g) {
   const size_t slots = (size_t) g->shape.slots;
   const size_t n = (size_t) g->prompts->count;
   const size_t vocabulary = (size_t) g->model->shape.vocabulary;
@@ -179,10 +138,12 @@ static zt_status make_memory(generator *g) {
     if (!g->logits || !g->room)
       return ZT_ERR_MEMORY;
   }
+  if (g->beams > 1)
+    ZT_TRY(zt_beams_create(g));
   g->visits = zt_calloc((size_t) g->model->n_stages, sizeof *g->visits);
   g->slots = zt_calloc(slots, sizeof *g->slots);
   g->source_count = zt_calloc(slots, sizeof *g->source_count);
-  g->own = zt_calloc(slots, sizeof *g->own);
+  g->source_slot = zt_calloc(slots, sizeof *g->source_slot);
   g->chosen = zt_calloc(slots, sizeof *g->chosen);
   g->chooser = zt_calloc(slots, sizeof *g->chooser);
   g->next = zt_calloc(slots, sizeof *g->next);
@@ -193,24 +154,26 @@ static zt_status make_memory(generator *g) {
   g->lengths = zt_calloc(n, sizeof *g->lengths);
   return make_rows(&g->source, g->shape.source_rows) &&
                  make_rows(&g->target, g->shape.target_rows) && g->visits &&
-                 g->slots && g->source_count && g->own && g->chosen &&
+                 g->slots && g->source_count && g->source_slot && g->chosen &&
                  g->chooser && g->next && g->taken && g->shared &&
                  g->queue.rows && g->at && g->lengths && make_slots(g)
              ? ZT_OK
              : ZT_ERR_MEMORY;
 }
 
-static void free_generator(generator *g) {
+static void free_generator(zt_generator *g) {
+  zt_beams_destroy(&g->beam);
   zt_pass_destroy(&g->pass);
   zt_zero3_destroy(&g->zero3);
   for (int64_t i = 0; g->slots && i < g->shape.slots; i++)
     free(g->slots[i].ids);
   free_rows(&g->source);
   free_rows(&g->target);
-  void *const all[] = {g->slots,  g->visits,     g->source_count, g->own,
-                       g->chosen, g->chooser,    g->next,         g->taken,
-                       g->shared, g->queue.rows, g->at,           g->lengths,
-                       g->logits, g->room,       g->made};
+  void *const all[] = {
+      g->slots,  g->visits,     g->source_count, g->source_slot,
+      g->chosen, g->chooser,    g->next,         g->taken,
+      g->shared, g->queue.rows, g->at,           g->lengths,
+      g->logits, g->room,       g->made,         g->origin};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     free(all[i]);
 }
@@ -219,9 +182,9 @@ static void free_generator(generator *g) {
 
 /* The prompt is the source, or without an encoder what the target begins with.
  */
-static void begin_text(generator *g, int64_t number, int64_t prompt) {
+static void begin_text(zt_generator *g, int64_t number, int64_t prompt) {
   const zt_sequences *p = g->prompts;
-  slot *s = &g->slots[number];
+  zt_text_slot *s = &g->slots[number];
   const int32_t *ids = p->ids + p->start[prompt];
   int64_t n = p->start[prompt + 1] - p->start[prompt];
   const bool encoder = g->model->family->encoder;
@@ -239,7 +202,7 @@ static void begin_text(generator *g, int64_t number, int64_t prompt) {
   }
 }
 
-static zt_status end_text(generator *g, slot *s) {
+zt_status zt_generate_end(zt_generator *g, zt_text_slot *s) {
   int64_t n = s->known - s->given;
   while (g->made_capacity < (size_t) (g->made_count + n))
     if (!zt_grow(&g->made, &g->made_capacity, (size_t) (g->made_count + n),
@@ -254,7 +217,7 @@ static zt_status end_text(generator *g, slot *s) {
   return ZT_OK;
 }
 
-static bool is_stop(const generator *g, int32_t id) {
+bool zt_generate_is_stop(const zt_generator *g, int32_t id) {
   const zt_model_shape *s = &g->model->shape;
   for (int i = 0; i < s->n_stop_ids; i++)
     if (s->stop_ids[i] == id)
@@ -265,27 +228,29 @@ static bool is_stop(const generator *g, int32_t id) {
   return false;
 }
 
-static zt_status take_token(generator *g, slot *s, int32_t id) {
+static zt_status take_token(zt_generator *g, zt_text_slot *s, int32_t id) {
   const zt_generate_spec *spec = g->spec;
   s->ids[s->known++] = id;
   int64_t n = s->known - s->given;
-  bool end = n >= spec->min_new_tokens && is_stop(g, id);
+  bool end = n >= spec->min_new_tokens && zt_generate_is_stop(g, id);
   if (spec->token)
     ZT_TRY(spec->token(spec->context, s->prompt, s->ids + s->given, n, &end));
-  return end || n == spec->max_new_tokens ? end_text(g, s) : ZT_OK;
+  return end || n == spec->max_new_tokens ? zt_generate_end(g, s) : ZT_OK;
 }
 
 /* ---- A step ---- */
 
 /* Of what a slot has not read yet, as much as there is room for while the
  * slots behind it get a row each. */
-static void add_rows(generator *g, int64_t number, int64_t behind) {
-  slot *s = &g->slots[number];
-  rows *r = &g->target;
+static void add_rows(zt_generator *g, int64_t number, int64_t behind) {
+  zt_text_slot *s = &g->slots[number];
+  zt_text_rows *r = &g->target;
   int64_t most = g->shape.target_rows - behind - r->count;
   int64_t n = s->known - s->read < most ? s->known - s->read : most;
   for (int64_t t = 0; t < n; t++, s->read++) {
     r->id[r->count] = s->ids[s->read];
+    if (g->origin)
+      g->origin[number * g->shape.target_length + s->read] = (int32_t) number;
     r->slot[r->count] = (int32_t) number;
     r->position[r->count++] = (int32_t) s->read;
   }
@@ -295,7 +260,7 @@ static void add_rows(generator *g, int64_t number, int64_t behind) {
   g->chooser[g->choices++] = (int32_t) number;
 }
 
-static void fill_step(generator *g) {
+static void fill_step(zt_generator *g) {
   int64_t behind = 0;
   g->choices = g->target.count = 0;
   for (int64_t i = 0; i < g->shape.slots; i++)
@@ -307,14 +272,15 @@ static void fill_step(generator *g) {
 }
 
 /* All stages; those that see sources alone only where there are new ones. */
-static zt_status run_stages(generator *g, bool sources) {
+static zt_status run_stages(zt_generator *g, bool sources) {
   int n = 0;
   const zt_cache_step step = {.source = {g->source.count, g->source.id,
                                          g->source.slot, g->source.position},
                               .target = {g->target.count, g->target.id,
                                          g->target.slot, g->target.position},
                               .source_count = g->source_count,
-                              .source_slot = g->own,
+                              .source_slot = g->source_slot,
+                              .origin = g->origin,
                               .chosen = g->chosen,
                               .choices = g->choices};
   for (int s = 0; s < g->model->n_stages; s++)
@@ -335,25 +301,28 @@ static zt_status run_stages(generator *g, bool sources) {
 }
 
 /* The token of a slot by its logits. */
-static int32_t choose(const generator *g, const slot *s, float *logits) {
+static int32_t choose(const zt_generator *g, const zt_text_slot *s,
+                      float *logits) {
   const zt_model_shape *m = &g->model->shape;
   int64_t n = s->known - s->given;
   for (int32_t id = 0; n < g->spec->min_new_tokens && id < m->vocabulary; id++)
-    if (is_stop(g, id))
+    if (zt_generate_is_stop(g, id))
       logits[id] = -INFINITY;
   return zt_sample(&g->spec->sampling, logits, m->vocabulary, g->room,
                    s->prompt, n);
 }
 
-static zt_status take_tokens(generator *g) {
+static zt_status take_tokens(zt_generator *g) {
   if (g->choices == 0)
     return ZT_OK;
   if (g->logits)
     ZT_TRY(zt_cache_logits(g->pass, g->logits));
   else
     ZT_TRY(zt_cache_best(g->pass, g->next));
+  if (g->beam)
+    return zt_beams_take(g);
   for (int64_t i = 0; i < g->choices; i++) {
-    slot *s = &g->slots[g->chooser[i]];
+    zt_text_slot *s = &g->slots[g->chooser[i]];
     float *logits = g->logits + i * g->model->shape.vocabulary;
     ZT_TRY(take_token(g, s, g->logits ? choose(g, s, logits) : g->next[i]));
   }
@@ -364,11 +333,11 @@ static zt_status take_tokens(generator *g) {
 
 /* Free slots take prompts.
  * \return ZT_STOPPED on all ranks if one of them was asked to stop */
-static zt_status agree(generator *g, bool *sources, bool *done) {
+static zt_status agree(zt_generator *g, bool *sources, bool *done) {
   char why[64];
   int64_t *shared = g->shared, ranks = g->comm->size, n;
   memset(shared, 0, (size_t) (ranks + 1) * sizeof *shared);
-  for (int64_t i = 0; i < g->shape.slots; i++)
+  for (int64_t i = 0; i < g->shape.slots; i += g->beams)
     shared[g->comm->rank] += g->slots[i].prompt < 0;
   shared[ranks] = zt_watch_wanted(0);
   ZT_TRY(zt_comm_all_reduce(g->comm, shared, (int) ranks + 1, ZT_MAX));
@@ -377,24 +346,24 @@ static zt_status agree(generator *g, bool *sources, bool *done) {
                    zt_watch_reason(shared[ranks], why));
   *done = true;
   for (int64_t r = 0; r < ranks; r++)
-    *done = *done && shared[r] == g->shape.slots;
+    *done = *done && shared[r] == g->spec->batch;
   *sources = zt_queue_give(&g->queue, shared, g->comm->rank, g->taken, &n);
   *done = *done && !*sources;
   for (int64_t i = 0, at = 0; i < n; i++, at++) {
-    while (g->slots[at].prompt >= 0)
+    while (g->slots[at * g->beams].prompt >= 0)
       at++;
-    begin_text(g, at, g->taken[i]);
+    begin_text(g, at * g->beams, g->taken[i]);
   }
   return ZT_OK;
 }
 
 /* Alone, a rank need not ask anybody when a slot is free. */
-static int64_t interval(const generator *g) {
+static int64_t interval(const zt_generator *g) {
   return g->comm->size == 1 || g->spec->agree_every < 1 ? 1
                                                         : g->spec->agree_every;
 }
 
-static zt_status run(generator *g) {
+static zt_status run(zt_generator *g) {
   bool sources = false, done = false;
   for (;; g->steps++) {
     g->source.count = 0;
@@ -410,8 +379,8 @@ static zt_status run(generator *g) {
 }
 
 /* What a step takes at most, on a device that only counts. */
-static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
-  generator counting = *g;
+static zt_status plan(zt_generator *g, const zt_device *like, sizes *planned) {
+  zt_generator counting = *g;
   zt_device *dev = NULL;
   zt_comm *comm = NULL;
   zt_status status = zt_device_null_create(like, &dev);
@@ -441,7 +410,7 @@ static zt_status plan(generator *g, const zt_device *like, sizes *planned) {
 
 enum { AT_ONCE = 1 << 16 }; /* numbers that ranks add up together */
 
-static zt_status add_up(const generator *g, int64_t *numbers, int64_t n) {
+static zt_status add_up(const zt_generator *g, int64_t *numbers, int64_t n) {
   for (int64_t at = 0; at < n; at += AT_ONCE)
     ZT_TRY(zt_comm_all_reduce(g->comm, numbers + at,
                               (int) (n - at < AT_ONCE ? n - at : AT_ONCE),
@@ -451,15 +420,15 @@ static zt_status add_up(const generator *g, int64_t *numbers, int64_t n) {
 
 /* Ids of a prompt that this rank made, those of [from, from + AT_ONCE) of all
  * results, to their places in the window. */
-static void put_ids(const generator *g, const zt_sequences *results, int64_t i,
-                    int64_t from, int64_t *window) {
+static void put_ids(const zt_generator *g, const zt_sequences *results,
+                    int64_t i, int64_t from, int64_t *window) {
   int64_t first = results->start[i] < from ? from : results->start[i];
   for (int64_t t = first; t < results->start[i + 1] && t < from + AT_ONCE; t++)
     window[t - from] = g->made[g->at[i] + t - results->start[i]];
 }
 
 /* Each id is there on one rank, and zero on the others. */
-static zt_status exchange(generator *g, const bool *here, int64_t *window,
+static zt_status exchange(zt_generator *g, const bool *here, int64_t *window,
                           zt_sequences *results) {
   int64_t total = results->start[results->count], i = 0;
   for (int64_t from = 0; from < total; from += AT_ONCE) {
@@ -477,7 +446,7 @@ static zt_status exchange(generator *g, const bool *here, int64_t *window,
   return ZT_OK;
 }
 
-static zt_status make_results(const generator *g, zt_sequences *results) {
+static zt_status make_results(const zt_generator *g, zt_sequences *results) {
   *results = (zt_sequences){.count = g->prompts->count};
   results->start =
       zt_calloc((size_t) results->count + 1, sizeof *results->start);
@@ -490,7 +459,7 @@ static zt_status make_results(const generator *g, zt_sequences *results) {
   return results->ids ? ZT_OK : ZT_ERR_MEMORY;
 }
 
-static zt_status collect(generator *g, zt_sequences *results) {
+static zt_status collect(zt_generator *g, zt_sequences *results) {
   bool *here = zt_calloc((size_t) g->prompts->count, sizeof *here);
   int64_t *window = zt_calloc(AT_ONCE, sizeof *window);
   zt_status status = zt_agree(g->comm, here && window ? ZT_OK : ZT_ERR_MEMORY);
@@ -507,7 +476,7 @@ static zt_status collect(generator *g, zt_sequences *results) {
   return status;
 }
 
-static zt_status describe(const generator *g, int64_t begin, int64_t tokens,
+static zt_status describe(const zt_generator *g, int64_t begin, int64_t tokens,
                           zt_generate_report *report) {
   int64_t busy = g->busy;
   double all =
@@ -523,7 +492,7 @@ static zt_status describe(const generator *g, int64_t begin, int64_t tokens,
 
 /* ---- All of it ---- */
 
-static zt_status check_size(const generator *g) {
+static zt_status check_size(const zt_generator *g) {
   const zt_cache_shape *s = &g->shape;
   int64_t length =
       s->source_length > s->target_length ? s->source_length : s->target_length;
@@ -535,7 +504,7 @@ static zt_status check_size(const generator *g) {
                  s->slots, length);
 }
 
-static zt_status generate(generator *g, zt_device *dev, zt_source *source,
+static zt_status generate(zt_generator *g, zt_device *dev, zt_source *source,
                           zt_sequences *results, zt_generate_report *report) {
   sizes planned;
   zt_status status = check_prompts(g);
@@ -565,11 +534,12 @@ zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,
                       zt_source *source, const zt_sequences *prompts,
                       const zt_generate_spec *spec, zt_sequences *results,
                       zt_generate_report *report) {
-  generator g = {.model = model,
-                 .comm = comm,
-                 .spec = spec,
-                 .prompts = prompts,
-                 .shape = shape_of(model, prompts, spec)};
+  zt_generator g = {.model = model,
+                    .comm = comm,
+                    .spec = spec,
+                    .prompts = prompts,
+                    .beams = spec->beams > 1 ? spec->beams : 1,
+                    .shape = shape_of(model, prompts, spec)};
   g.queue = (zt_queue){.count = prompts->count,
                        .start = prompts->start,
                        .ranks = comm->size,

@@ -35,6 +35,11 @@ typedef struct zt_generate_spec {
   /* Ids that end a text beside the model's own. */
   const int32_t *stop_ids;
   int64_t n_stop_ids;
+  /* Beam search, as Hugging Face Transformers': the text with the largest sum
+   * of log probabilities / length^length_penalty; 0, 1: none.  Without draws
+   * and `token`. */
+  int64_t beams;
+  double length_penalty;
   /* Called on the rank that has the text, after each new token; NULL: none.
    * \param[in]  ids  [n] new ids so far; the last is new
    * \param[out] end  set it to end the text */

@@ -5,6 +5,7 @@ libzttrain_a_SOURCES = \
   src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
   src/train/generate.c src/train/generate.h \
+  src/train/generate_beam.c src/train/generate_inside.h \
   src/train/optim.c src/train/optim.h \
   src/train/placement.c src/train/placement.h \
   src/train/plan.c src/train/plan.h \
