@@ -183,11 +183,24 @@ static void leave_lane(zt_cuda_device *cuda, const zt_cuda_lane *lane) {
     pthread_mutex_unlock(&cuda->lock);
 }
 
+/* What the owner has queued may write there too.  A download does not wait: it
+ * would stand still for the step that is computed meanwhile, and who saves has
+ * waited for what is saved. */
+static zt_status follow_owner(zt_cuda_device *cuda, const zt_cuda_lane *lane) {
+  cudaEvent_t event = lane->sent[lane->half]; /* has been waited for */
+  ZT_TRY(zt_cuda_check(cudaEventRecord(event, cuda->compute), "event"));
+  return zt_cuda_check(cudaStreamWaitEvent(lane->stream, event, 0), "event");
+}
+
 zt_status zt_cuda_upload(zt_device *dev, void *to, const void *from_host,
                          size_t bytes) {
   zt_cuda_device *cuda = (zt_cuda_device *) dev;
   zt_cuda_lane *lane = take_lane(cuda);
-  zt_status status = send(cuda, lane, to, from_host, bytes);
+  zt_status status = ZT_OK;
+  if (lane == &cuda->beside)
+    status = follow_owner(cuda, lane);
+  if (status == ZT_OK)
+    status = send(cuda, lane, to, from_host, bytes);
   if (status == ZT_OK && lane == &cuda->beside)
     status = wait_stream(cuda, lane->stream, lane->sent[lane->half]);
   leave_lane(cuda, lane);

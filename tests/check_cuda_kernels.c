@@ -5,6 +5,7 @@
 #include "cuda_unit.h"
 #include "numbers.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 static const int64_t sizes[] = {1, 2, 31, 33, 64, 130};
@@ -460,6 +461,28 @@ START_TEST(choices) {
 }
 END_TEST
 
+/* ---- Copies beside the run ---- */
+
+static void *upload_beside(void *array) {
+  const cuda_array *a = array;
+  zt_status status = zt_device_upload(cuda_gpu(0), a->gpu, a->cpu,
+                                      (size_t) a->n * sizeof *a->cpu);
+  return status == ZT_OK ? array : NULL;
+}
+
+/* Another thread's upload comes after what was queued before. */
+START_TEST(upload_of_another_thread) {
+  pthread_t thread;
+  void *ended = NULL;
+  cuda_array a = cuda_numbers(ZT_FP32, 1000, 1, 1);
+  ck_zt_ok(zt_device_zero(cuda_gpu(_i), a.gpu, (size_t) a.n * sizeof *a.cpu));
+  ck_assert_int_eq(pthread_create(&thread, NULL, upload_beside, &a), 0);
+  ck_assert_int_eq(pthread_join(thread, &ended), 0);
+  ck_assert_ptr_nonnull(ended);
+  cuda_same(&a, "upload of another thread");
+}
+END_TEST
+
 /* ---- Optimizer: the same bits ---- */
 
 START_TEST(optimizer) {
@@ -529,6 +552,7 @@ int main(int argc, char **argv) {
   tcase_add_loop_test(formats, position_bias, 0, variants);
   tcase_add_loop_test(formats, embeddings, 0, variants);
   tcase_add_loop_test(alone, conversions, 0, variants);
+  tcase_add_loop_test(alone, upload_of_another_thread, 0, variants);
   tcase_add_loop_test(alone, losses, 0, variants);
   tcase_add_loop_test(alone, choices, 0, variants);
   tcase_add_loop_test(alone, optimizer, 0, variants);

@@ -1,0 +1,88 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# What fails in the real ztrain on the double of CUDA and NCCL ends all ranks in
+# seconds, with a message, and leaves the restart as it was.
+. "$ZT_SRC/tests/lib.sh"
+[ -x "$ZT_BUILD/tests/ztrain-emu" ] || skip "no CUDA headers"
+PATH=$ZT_BUILD/tests:$PATH
+CUDAEMU_DIR=$dir
+export CUDAEMU_DIR
+unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_FAIL \
+  CUDAEMU_DEVICES CUDAEMU_CHECK
+make_inputs
+cat >run.cfg <<'END'
+run = { dir = "run"; };
+model = { weights = "weights.h5"; };
+data = { train = "tokens.h5"; source_length = 21; target_length = 9; };
+train = { steps = 1; batch = 4; microbatch = 1; schedule = { warmup = 1; }; };
+restart = { every_steps = 1; };
+log = { every_steps = 1000; tensorboard = false; };
+END
+
+# wrong CODE TEXT RANKS ARGUMENT...: it must end so, and soon.
+wrong() {
+  cases=$((cases + 1))
+  wanted=$1 text=$2
+  shift 2
+  on "$@"
+  [ "$code" -eq "$wanted" ] || fail "$*: code $code, not $wanted: $(cat err)"
+  grep -q "$text" err || fail "$*: no '$text' in: $(cat err)"
+}
+
+# ---- No device to be had ----
+for what in "-1:no NVIDIA driver" "0:no GPU is visible" "1:on one GPU"; do
+  CUDAEMU_DEVICES=${what%%:*} wrong 69 "${what#*:}" 2 ztrain-emu run.cfg \
+    -s run.dir=none -s runtime.device=cuda
+  [ ! -e none/restart ] || fail "$what: it began"
+done
+wrong 78 'needs runtime.device' 1 ztrain run.cfg -s run.dir=none \
+  -s runtime.device=cpu -s runtime.comm=nccl
+
+# ---- Failures: all ranks end, the restart stays ----
+good 2 ztrain-emu run.cfg -s run.dir=broken -s runtime.device=cuda
+kept=$(state broken 1)
+more="run.cfg -s run.dir=broken -s runtime.device=cuda -s train.steps=3"
+for fault in step.gather@1 step.reduce@0 step.update@1; do
+  ZT_FAULT=$fault:1
+  export ZT_FAULT
+  # shellcheck disable=SC2086
+  wrong 74 "fault injected at ${fault%@*}" 2 ztrain-emu $more
+  unset ZT_FAULT
+done
+# shellcheck disable=SC2086
+CUDAEMU_FAIL=cudaMalloc:3:1 wrong 71 'rank 1: the GPU has no memory' 2 \
+  ztrain-emu $more
+
+# A rank is killed while the others compute; the launcher does not help.
+cases=$((cases + 1))
+rm -f pid.*
+# shellcheck disable=SC2016,SC2086
+timeout -k 5 60 mpiexec -disable-auto-cleanup -n 3 sh -c \
+  'echo $$ >"pid.$PMI_RANK"; exec "$@"' sh ztrain-emu run.cfg \
+  -s run.dir=killed -s runtime.device=cuda -s train.steps=100000 \
+  >out 2>err </dev/null &
+launcher=$!
+until [ -e "killed/restart/$(step 2)/COMMIT" ]; do
+  kill -0 "$launcher" 2>/dev/null || break
+  sleep 0.1
+done
+kill -KILL "$(cat pid.1)"
+began=$(date +%s)
+wait "$launcher"
+code=$?
+took=$(($(date +%s) - began))
+case $code in
+0 | 124) fail "a rank was killed: code $code: $(cat err)" ;;
+esac
+[ "$took" -le 20 ] || fail "a rank was killed: $took s"
+grep -q 'another rank is gone' err || fail "nobody missed it: $(cat err)"
+at=$(newest killed)
+at=$((1${at#step-} - 1000000000))
+good 2 ztrain-emu run.cfg -s run.dir=killed -s runtime.device=cuda \
+  -s "train.steps=$((at + 1))"
+
+[ "$(state broken 1)" = "$kept" ] || fail "the restart is not what it was"
+# shellcheck disable=SC2086
+good 2 ztrain-emu $more
+
+finish runs
