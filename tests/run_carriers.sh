@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# zero.carrier changes no bits: the communicator's test on five ranks (which
-# counts the bytes of each link), and whole runs on 1, 2, 3 and 5.
+# zero.carrier changes no bits: the tests of the communicators, which count the
+# bytes of each link, on five ranks, and whole runs on 1, 2, 3 and 5.
 . "$ZT_SRC/tests/lib.sh"
 make_inputs
 cat >run.cfg <<'END'
@@ -13,9 +13,10 @@ train = { steps = 2; batch = 7; microbatch = 1; dropout = 0.1;
 restart = { every_steps = 0; };
 log = { every_steps = 1000; tensorboard = false; };
 END
-if [ -x "$ZT_BUILD/tests/check_comm.mpi" ]; then
-  good 5 "$ZT_BUILD/tests/check_comm.mpi"
-fi
+for program in check_comm check_cuda_comm; do
+  program=$ZT_BUILD/tests/$program.mpi
+  [ ! -x "$program" ] || good 5 "$program"
+done
 good 1 ztrain run.cfg -s run.dir=flat
 wanted=$(state flat 2)
 for ranks in 1 2 3 5; do
