@@ -19,9 +19,9 @@ enum { WIDE = COLUMNS * ZT_LANES };
 #pragma GCC optimize("fp-contract=fast")
 
 /* sums[r][c] = lane-wise products of row r of a with row c of b over k. */
-static inline void dots(int rows, int columns, int64_t k, const float *a,
-                        int64_t lda, const float *b, int64_t ldb,
-                        v16 sums[ROWS][COLUMNS]) {
+static inline __attribute__((always_inline)) void
+dots(int rows, int columns, int64_t k, const float *a, int64_t lda,
+     const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
   v16 sum[ROWS][COLUMNS] = {{{0}}};
   int64_t p = 0;
   for (; p + ZT_LANES <= k; p += ZT_LANES) {
@@ -42,9 +42,9 @@ static inline void dots(int rows, int columns, int64_t k, const float *a,
 }
 
 /* sums[r] = row r of a times the `columns` first columns of b, [k, ldb]. */
-static inline void axpys(int rows, int64_t columns, int64_t k, const float *a,
-                         int64_t lda, const float *b, int64_t ldb,
-                         v16 sums[ROWS][COLUMNS]) {
+static inline __attribute__((always_inline)) void
+axpys(int rows, int64_t columns, int64_t k, const float *a, int64_t lda,
+      const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
   v16 sum[ROWS][COLUMNS] = {{{0}}};
   for (int64_t p = 0; p < k; p++) {
     v16 x[COLUMNS] = {{0}};
@@ -58,6 +58,35 @@ static inline void axpys(int rows, int64_t columns, int64_t k, const float *a,
         sum[r][c] += a[r * lda + p] * x[c];
   }
   memcpy(sums, sum, sizeof sum);
+}
+
+/* Of fixed sizes, so that sums stay in registers: a function is not inlined
+ * where other options hold. */
+static void dots_of_all(int64_t k, const float *a, int64_t lda, const float *b,
+                        int64_t ldb, v16 sums[ROWS][COLUMNS]) {
+  dots(ROWS, COLUMNS, k, a, lda, b, ldb, sums);
+}
+
+static void dots_of_one(int64_t k, const float *a, const float *b,
+                        v16 sums[ROWS][COLUMNS]) {
+  dots(1, 1, k, a, k, b, k, sums);
+}
+
+static void axpys_of_all(int64_t columns, int64_t k, const float *a,
+                         int64_t lda, const float *b, int64_t ldb,
+                         v16 sums[ROWS][COLUMNS]) {
+  if (columns == WIDE)
+    axpys(ROWS, WIDE, k, a, lda, b, ldb, sums);
+  else
+    axpys(ROWS, columns, k, a, lda, b, ldb, sums);
+}
+
+static void axpys_of_one(int64_t columns, int64_t k, const float *a,
+                         const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
+  if (columns == WIDE)
+    axpys(1, WIDE, k, a, k, b, ldb, sums);
+  else
+    axpys(1, columns, k, a, k, b, ldb, sums);
 }
 
 /* y += p * v over n elements. */
@@ -85,7 +114,7 @@ static void row_block_by_dots(const zt_gemm *call, int64_t i, int64_t rows,
   const float *b = (const float *) call->b.data + j * call->b.ld;
   v16 sums[ROWS][COLUMNS];
   if (rows == ROWS && columns == COLUMNS) {
-    dots(ROWS, COLUMNS, call->k, a, call->a.ld, b, call->b.ld, sums);
+    dots_of_all(call->k, a, call->a.ld, b, call->b.ld, sums);
     for (int r = 0; r < ROWS; r++)
       for (int c = 0; c < COLUMNS; c++)
         put(call, i + r, j + c, v16_sum(sums[r][c]));
@@ -93,8 +122,7 @@ static void row_block_by_dots(const zt_gemm *call, int64_t i, int64_t rows,
   }
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < columns; c++) {
-      dots(1, 1, call->k, a + r * call->a.ld, call->a.ld, b + c * call->b.ld,
-           call->b.ld, sums);
+      dots_of_one(call->k, a + r * call->a.ld, b + c * call->b.ld, sums);
       put(call, i + r, j + c, v16_sum(sums[0][0]));
     }
 }
@@ -107,9 +135,9 @@ static void row_block_by_columns(const zt_gemm *call, int64_t i, int64_t rows,
   v16 sums[ROWS][COLUMNS];
   for (int64_t r = 0; r < rows; r += at_once, a += call->a.ld) {
     if (at_once == ROWS)
-      axpys(ROWS, columns, call->k, a, call->a.ld, b, call->b.ld, sums);
+      axpys_of_all(columns, call->k, a, call->a.ld, b, call->b.ld, sums);
     else
-      axpys(1, columns, call->k, a, call->a.ld, b, call->b.ld, sums);
+      axpys_of_one(columns, call->k, a, b, call->b.ld, sums);
     for (int64_t x = 0; x < at_once; x++)
       for (int64_t c = 0; c < columns; c++)
         put(call, i + r + x, j + c, sums[x][c / ZT_LANES][c % ZT_LANES]);
@@ -170,7 +198,7 @@ void zt_cpu_row_attention_head(const zt_row_attention *a, int64_t row,
   first = first < 0 ? 0 : first;
   for (int64_t j = first; j < keys; j++) {
     v16 sums[ROWS][COLUMNS];
-    dots(1, 1, d, q, d, k + row_of_key(a, row, j) * a->k.ld, d, sums);
+    dots_of_one(d, q, k + row_of_key(a, row, j) * a->k.ld, sums);
     scores[j - first] = a->scale * v16_sum(sums[0][0]) + (bias ? bias[j] : 0);
   }
   float scale = 1 / exp_all(scores, keys - first);
