@@ -170,8 +170,7 @@ const zt_setting zt_setting_table[] = {
     {CHOICE(zero.carrier, zt_carrier, "flat", "chain"), .value = "flat",
      .help = "How gradients reach their owners; the results are the same. "
              "flat: straight. chain: sums go from rank to rank, which sends "
-             "less between nodes if the ranks of a node are consecutive, and "
-             "takes longer where all are on one."},
+             "less between nodes if the ranks of a node are consecutive."},
 
     {INT(restart.every_steps, 0, BIG), .value = "100", .unit = "steps",
      .help = "Steps between restarts. 0: not by steps. The last step is always "
@@ -204,8 +203,9 @@ const zt_setting zt_setting_table[] = {
      .value = "auto", .help = "Where to compute. auto: a GPU if there is one."},
     {CHOICE(runtime.comm, zt_comm_choice, "auto", "mpi", "nccl"),
      .value = "auto",
-     .help = "Carrier of weights and gradients. auto: what suits "
-             "the device."},
+     .help = "What moves weights and gradients between ranks. nccl: from GPU "
+             "to GPU. mpi: through the host's memory. auto: nccl on GPUs if "
+             "it was built in, else mpi."},
     {INT(runtime.threads, 0, 4096), .value = "0", .unit = "threads",
      .help =
          "Threads of a rank. 0: as OMP_NUM_THREADS or the launcher says. The "
