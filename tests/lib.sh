@@ -6,7 +6,9 @@
 : "${ZT_SRC:?}" "${ZT_BUILD:?}"
 test=$(basename "$0" .sh)
 dir=$(mktemp -d "$ZT_BUILD/$test.XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
+# A test may use the name dir for something else.
+zt_scratch=$dir
+trap 'rm -rf "$zt_scratch"' EXIT
 trap 'exit 99' INT TERM HUP
 cd "$dir" || exit 99
 PATH=$ZT_BUILD:$PATH
