@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # ztrain on real GPUs; started by tests/gpu.sh.  Losses are those of the
-# processor, and the state has the same bits for every number of GPUs and with
-# NCCL (also of one rank) and MPI.
+# processor, and the state has the same bits for every number of GPUs, with NCCL
+# (also of one rank) and MPI, with both carriers, and in bf16.
 #   run_gpu.sh [rate]   rate: tokens a second of T5-small's shapes
 . "$ZT_SRC/tests/lib.sh"
 : "${ZT_GPU_RANKS:?}"
@@ -33,17 +33,22 @@ fi
 good 1 ztrain run.cfg -s run.dir=cpu -s runtime.device=cpu
 ranks=1
 while [ "$ranks" -le "$ZT_GPU_RANKS" ]; do
-  for comm in nccl mpi; do
-    good "$ranks" ztrain run.cfg -s "run.dir=$comm$ranks" \
-      -s runtime.device=cuda -s "runtime.comm=$comm"
-    [ "$(state "$comm$ranks" 6)" = "$(state nccl1 6)" ] ||
-      fail "$ranks GPUs with $comm: other state"
+  for way in nccl-flat nccl-chain mpi-flat; do
+    good "$ranks" ztrain run.cfg -s "run.dir=$way$ranks" \
+      -s runtime.device=cuda -s "runtime.comm=${way%-*}" \
+      -s "zero.carrier=${way#*-}"
+    [ "$(state "$way$ranks" 6)" = "$(state nccl-flat1 6)" ] ||
+      fail "$ranks GPUs with $way: other state"
   done
+  good "$ranks" ztrain run.cfg -s "run.dir=bf16-$ranks" \
+    -s runtime.device=cuda -s train.precision=bf16
+  [ "$(state "bf16-$ranks" 6)" = "$(state bf16-1 6)" ] ||
+    fail "$ranks GPUs in bf16: other state"
   ranks=$((ranks * 2))
 done
 steps cpu | head -n 3
-steps nccl1 | head -n 3
-paste cpu/metrics.jsonl nccl1/metrics.jsonl | tr -d ',{}"' | awk '
+steps nccl-flat1 | head -n 3
+paste cpu/metrics.jsonl nccl-flat1/metrics.jsonl | tr -d ',{}"' | awk '
   function loss(nth,  i) {
     for (i = 1; i < NF; i++)
       if ($i == "loss:" && !nth--) return $(i + 1)
