@@ -70,6 +70,7 @@ typedef struct zt_restart_end {
   int64_t step, bytes;
   uint64_t digest; /* of the state, DESIGN's --state */
   double seconds;  /* from start to commit */
+  double writing;  /* of these the slowest rank wrote, and rank 0 committed */
   double stall;    /* of these the run stood still on this rank */
   double raw_rate; /* bytes a second that the directory took from all ranks when
                       it was measured, at the start; 0: unknown */
@@ -156,6 +157,18 @@ zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
  *  \return agreed status: ZT_ERR_DATA naming the first part, cell and parameter
  *          that is damaged, and how many cells are; ZT_ERR_IO. */
 zt_status zt_restart_verify(zt_restart *restart);
+/** Takes elements at .. at + n - 1 of a padded shard. */
+typedef zt_status (*zt_restart_put)(void *context, int state, int64_t at,
+                                    int64_t n, const float *values);
+/** All states of one rank's shard, verified, as fast as the disk gives them:
+ *  several threads read.
+ *  Local.
+ *  \param[in] put  called by one thread at a time, in no order, with a piece of
+ *                  one unit's slice; never for padding
+ *  \return as zt_restart_read(), or what put() returned. */
+zt_status zt_restart_read_shard(const zt_restart *restart,
+                                const zt_params *params, const zt_shard *shard,
+                                zt_restart_put put, void *context);
 /** Compare its parameters with those of a model: names, shapes, order.  Units
  *  may differ.  Local.  \return ZT_ERR_DATA. */
 zt_status zt_restart_check_params(const zt_restart *restart,

@@ -44,7 +44,6 @@ static zt_status cut(zt_restart_writer *w, const int64_t *part_start) {
   return ZT_OK;
 }
 
-/* Untouched pages cost nothing: slots that are never used take no memory. */
 static zt_status map(size_t bytes, char **p) {
   void *got = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -119,20 +118,32 @@ static zt_status stage(zt_restart_writer *w, zt_block *b) {
   return status;
 }
 
-zt_status zt_blocks_begin(zt_restart_writer *w) {
-  zt_status status = ZT_OK;
+void zt_blocks_begin(zt_restart_writer *w) {
   pthread_mutex_lock(&w->lock);
   w->n_free = w->next = 0;
   for (int i = 0; i < w->n_slots; i++)
     w->free_slots[w->n_free++] = w->n_slots - 1 - i;
   for (int i = 0; i < w->n_blocks; i++)
     w->blocks[i].state = ZT_BLOCK_LIVE;
-  /* With room for all, the run is held up for one copy and then never again. */
-  for (int i = 0; i < w->n_blocks && w->n_slots == w->n_blocks; i++)
-    if (status == ZT_OK)
+  pthread_mutex_unlock(&w->lock);
+}
+
+zt_status zt_blocks_stage_all(zt_restart_writer *w) {
+  zt_status status = ZT_OK;
+  if (w->n_slots < w->n_blocks)
+    return ZT_OK;
+  pthread_mutex_lock(&w->lock);
+  for (int i = w->n_blocks - 1; i >= 0 && status == ZT_OK; i--)
+    if (w->blocks[i].state == ZT_BLOCK_LIVE)
       status = stage(w, &w->blocks[i]);
   pthread_mutex_unlock(&w->lock);
   return status;
+}
+
+void zt_blocks_touch(zt_restart_writer *w) {
+  size_t bytes = (size_t) w->n_slots * ZT_BLOCK_BYTES;
+  madvise(w->slots, bytes, MADV_HUGEPAGE);
+  memset(w->slots, 0, bytes);
 }
 
 zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {

@@ -341,8 +341,7 @@ zt_status zt_restart_open(const char *path, zt_comm *comm, zt_restart **restart,
 void zt_restart_inside_init(zt_restart *r) {
   const char *slash = strrchr(r->path, '/');
   snprintf(r->name, sizeof r->name, "%.31s", slash ? slash + 1 : r->path);
-  r->inside->open_part = -1;
-  r->inside->fd = -1;
+  zt_restart_cursor_init(&r->inside->cursor);
 }
 
 void zt_restart_close(zt_restart **restart) {
@@ -351,14 +350,12 @@ void zt_restart_close(zt_restart **restart) {
     return;
   zt_restart_inside *in = r->inside;
   if (in) {
-    if (in->fd >= 0)
-      close(in->fd);
+    zt_restart_cursor_close(&in->cursor);
     for (int i = 0; in->parts && i < in->n_parts; i++)
       free(in->parts[i].start);
     free(in->parts);
     free(in->unit_numel);
     free(in->unit_start);
-    free(in->cells);
     free(in);
   }
   json_decref(r->manifest);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The data of an open restart, each cell verified by whoever reads it. */
 #include "base/memory.h"
-#include "io/output.h"
 #include "io/restart_inside.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The part that holds the slice of a rank. */
 static int part_of(const zt_restart_inside *in, int rank) {
@@ -23,25 +23,41 @@ static int part_of(const zt_restart_inside *in, int rank) {
   return low;
 }
 
-static zt_status open_part(zt_restart *r, int part) {
-  zt_restart_inside *in = r->inside;
+/* ---- Cursors ---- */
+
+void zt_restart_cursor_init(zt_restart_cursor *cursor) {
+  *cursor = (zt_restart_cursor){.part = -1, .file = {.fd = -1, .direct = -1}};
+}
+
+void zt_restart_cursor_close(zt_restart_cursor *cursor) {
+  zt_direct_close(&cursor->file);
+  free(cursor->cells);
+  cursor->cells = NULL;
+  cursor->part = -1;
+}
+
+static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
+                           int part) {
+  const size_t bytes = (size_t) ZT_READ_CELLS * ZT_CELL_BYTES;
   char name[32];
-  if (in->open_part == part)
+  if (!c->cells && !(c->cells = aligned_alloc(ZT_DIRECT_ALIGN, bytes)))
+    return zt_fail(ZT_ERR_MEMORY, "out of memory (%zu bytes)", bytes);
+  if (c->part == part)
     return ZT_OK;
-  if (in->fd >= 0)
-    close(in->fd);
-  in->open_part = -1;
+  zt_direct_close(&c->file);
+  c->part = -1;
   zt_part_name(part, name);
-  ZT_TRY(zt_path(in->part_path, "%s/%s", r->path, name));
-  in->fd = open(in->part_path, O_RDONLY | O_CLOEXEC);
-  if (in->fd < 0)
-    return zt_fail_errno(ZT_ERR_IO, "%s: cannot open", in->part_path);
-  in->open_part = part;
+  ZT_TRY(zt_path(c->path, "%s/%s", r->path, name));
+  if (zt_direct_open(&c->file, c->path, O_RDONLY) != ZT_OK)
+    return ZT_ERR_IO;
+  c->part = part;
   return ZT_OK;
 }
 
-static zt_status damaged_cell(const zt_restart *r, int state, int64_t cell,
-                              int64_t flat) {
+/* ---- Cells ---- */
+
+static zt_status damaged_cell(const zt_restart *r, const char *path, int state,
+                              int64_t cell, int64_t flat) {
   json_t *list = json_object_get(r->manifest, "parameters");
   const char *name = "?";
   for (size_t i = 0; i < json_array_size(list); i++) {
@@ -51,33 +67,33 @@ static zt_status damaged_cell(const zt_restart *r, int state, int64_t cell,
     name = json_string_value(json_object_get(entry, "name"));
   }
   return zt_fail(ZT_ERR_DATA, "%s: /%s, chunk %" PRId64 " (%.60s) is damaged",
-                 r->inside->part_path, zt_state_name(state), cell, name);
+                 path, zt_state_name(state), cell, name);
 }
 
-zt_status zt_restart_read_cells(zt_restart *r, int part, int state,
-                                int64_t cell, int64_t n, int64_t flat) {
-  zt_restart_inside *in = r->inside;
-  const zt_part *p = &in->parts[part].part;
+zt_status zt_restart_read_cells(const zt_restart *r, zt_restart_cursor *c,
+                                int part, int state, int64_t cell, int64_t n,
+                                int64_t flat) {
+  const zt_part *p = &r->inside->parts[part].part;
   uint64_t sums[ZT_READ_CELLS];
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_READ));
-  if (!in->cells && !(in->cells = zt_calloc(ZT_READ_CELLS, ZT_CELL_BYTES)))
-    return ZT_ERR_MEMORY;
-  ZT_TRY(open_part(r, part));
-  ZT_TRY(zt_read_at(in->fd, in->part_path, in->cells,
-                    (size_t) n * ZT_CELL_BYTES,
-                    p->data[state] + cell * ZT_CELL_BYTES));
-  ZT_TRY(zt_read_at(in->fd, in->part_path, sums, (size_t) n * sizeof *sums,
-                    p->checksums + (state * p->cells + cell) * 8));
-  for (int64_t c = 0; c < n; c++)
-    if (zt_cell_checksum(in->cells + c * ZT_GRID) != sums[c])
-      return damaged_cell(r, state, cell + c, flat + c * ZT_GRID);
+  ZT_TRY(open_part(r, c, part));
+  ZT_TRY(zt_direct_read(&c->file, c->cells, (size_t) n * ZT_CELL_BYTES,
+                        p->data[state] + cell * ZT_CELL_BYTES));
+  ZT_TRY(zt_direct_read(&c->file, sums, (size_t) n * sizeof *sums,
+                        p->checksums + (state * p->cells + cell) * 8));
+  for (int64_t i = 0; i < n; i++)
+    if (zt_cell_checksum(c->cells + i * ZT_GRID) != sums[i])
+      return damaged_cell(r, c->path, state, cell + i, flat + i * ZT_GRID);
   return ZT_OK;
 }
 
+/* ---- Elements ---- */
+
 /* Elements begin .. end - 1 of a unit, all in one part. */
-static zt_status read_in_part(zt_restart *r, int state, int unit, int part,
-                              int64_t begin, int64_t end, float *values) {
-  zt_restart_inside *in = r->inside;
+static zt_status read_in_part(const zt_restart *r, zt_restart_cursor *c,
+                              int state, int unit, int part, int64_t begin,
+                              int64_t end, float *values) {
+  const zt_restart_inside *in = r->inside;
   const zt_part *p = &in->parts[part].part;
   int64_t first, last;
   zt_shard_range(in->unit_numel[unit], r->ranks, p->first, p->ranks, &first,
@@ -89,10 +105,10 @@ static zt_status read_in_part(zt_restart *r, int state, int unit, int part,
     if (n > ZT_READ_CELLS)
       n = ZT_READ_CELLS;
     int64_t stop = at + n * ZT_GRID < end ? at + n * ZT_GRID : end;
-    ZT_TRY(zt_restart_read_cells(r, part, state,
+    ZT_TRY(zt_restart_read_cells(r, c, part, state,
                                  in->parts[part].start[unit] + cell, n,
                                  in->unit_start[unit] + at));
-    memcpy(values, in->cells + (begin - at),
+    memcpy(values, c->cells + (begin - at),
            (size_t) (stop - begin) * sizeof *values);
     values += stop - begin;
     begin = stop;
@@ -112,23 +128,138 @@ static int unit_at(const zt_restart_inside *in, int64_t flat) {
   return low;
 }
 
-zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
-                          int64_t count, float *values) {
-  zt_restart_inside *in = restart->inside;
+static zt_status read_elements(const zt_restart *r, zt_restart_cursor *c,
+                               int state, int64_t begin, int64_t count,
+                               float *values) {
+  const zt_restart_inside *in = r->inside;
   int64_t end = begin + count;
   while (begin < end) {
     int unit = unit_at(in, begin);
     int64_t numel = in->unit_numel[unit], at = begin - in->unit_start[unit];
-    int rank = (int) (at / zt_shard_slice(numel, restart->ranks));
+    int rank = (int) (at / zt_shard_slice(numel, r->ranks));
     int part = part_of(in, rank);
     int64_t first, last;
-    zt_shard_range(numel, restart->ranks, in->parts[part].part.first,
+    zt_shard_range(numel, r->ranks, in->parts[part].part.first,
                    in->parts[part].part.ranks, &first, &last);
     int64_t stop =
         last < end - in->unit_start[unit] ? last : end - in->unit_start[unit];
-    ZT_TRY(read_in_part(restart, state, unit, part, at, stop, values));
+    ZT_TRY(read_in_part(r, c, state, unit, part, at, stop, values));
     values += stop - at;
     begin += stop - at;
   }
   return ZT_OK;
+}
+
+zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
+                          int64_t count, float *values) {
+  return read_elements(restart, &restart->inside->cursor, state, begin, count,
+                       values);
+}
+
+/* ---- A whole shard ---- */
+
+/* Disk, checksums and whoever takes the values work at the same time. */
+enum { HANDS = 3, PIECE = ZT_READ_CELLS * ZT_GRID };
+
+typedef struct shard_read {
+  const zt_restart *restart;
+  const zt_params *params;
+  const zt_shard *shard;
+  zt_restart_put put;
+  void *context;
+  pthread_mutex_t next_lock, put_lock;
+  int state, unit;  /* of the next piece, under next_lock */
+  int64_t at;       /* in the unit's slice */
+  zt_status status; /* of the first failure */
+  char message[ZT_MESSAGE_SIZE];
+} shard_read;
+
+/* A piece of one unit's slice, without padding. */
+typedef struct shard_piece {
+  int state;
+  int64_t flat, at, n; /* in the flat space, in the shard */
+} shard_piece;
+
+/* In the order of the file, so that the disk reads on. */
+static bool next_piece(shard_read *job, shard_piece *piece) {
+  bool found = false;
+  pthread_mutex_lock(&job->next_lock);
+  while (!found && job->status == ZT_OK && job->state < ZT_STATES) {
+    const zt_unit *unit = &job->params->units[job->unit];
+    int64_t begin, end;
+    zt_shard_range(unit->numel, job->shard->ranks, job->shard->rank, 1, &begin,
+                   &end);
+    int64_t left = end - begin - job->at;
+    *piece = (shard_piece){.state = job->state,
+                           .flat = unit->start + begin + job->at,
+                           .at = job->shard->at[job->unit] + job->at,
+                           .n = left < PIECE ? left : PIECE};
+    found = left > 0;
+    job->at += PIECE;
+    if (job->at >= end - begin) {
+      job->at = 0;
+      job->unit = (job->unit + 1) % job->params->n_units;
+      job->state += job->unit == 0;
+    }
+  }
+  pthread_mutex_unlock(&job->next_lock);
+  return found;
+}
+
+static void stop_reading(shard_read *job, zt_status status) {
+  pthread_mutex_lock(&job->next_lock);
+  if (job->status == ZT_OK) {
+    job->status = status;
+    snprintf(job->message, sizeof job->message, "%s", zt_last_error());
+  }
+  pthread_mutex_unlock(&job->next_lock);
+}
+
+static zt_status read_pieces(shard_read *job, zt_restart_cursor *cursor,
+                             float *values) {
+  shard_piece p;
+  while (next_piece(job, &p)) {
+    ZT_TRY(read_elements(job->restart, cursor, p.state, p.flat, p.n, values));
+    pthread_mutex_lock(&job->put_lock);
+    zt_status status = job->put(job->context, p.state, p.at, p.n, values);
+    pthread_mutex_unlock(&job->put_lock);
+    ZT_TRY(status);
+  }
+  return ZT_OK;
+}
+
+static void *read_hand(void *argument) {
+  shard_read *job = argument;
+  zt_restart_cursor cursor;
+  zt_restart_cursor_init(&cursor);
+  float *values = zt_calloc(PIECE, sizeof *values);
+  zt_status status = values ? read_pieces(job, &cursor, values) : ZT_ERR_MEMORY;
+  if (status != ZT_OK)
+    stop_reading(job, status);
+  free(values);
+  zt_restart_cursor_close(&cursor);
+  return NULL;
+}
+
+zt_status zt_restart_read_shard(const zt_restart *restart,
+                                const zt_params *params, const zt_shard *shard,
+                                zt_restart_put put, void *context) {
+  shard_read job = {.restart = restart,
+                    .params = params,
+                    .shard = shard,
+                    .put = put,
+                    .context = context};
+  pthread_t helpers[HANDS];
+  bool helps[HANDS] = {false};
+  pthread_mutex_init(&job.next_lock, NULL);
+  pthread_mutex_init(&job.put_lock, NULL);
+  for (int i = 1; i < HANDS; i++)
+    helps[i] = pthread_create(&helpers[i], NULL, read_hand, &job) == 0;
+  read_hand(&job);
+  for (int i = 1; i < HANDS; i++)
+    if (helps[i])
+      pthread_join(helpers[i], NULL);
+  pthread_mutex_destroy(&job.next_lock);
+  pthread_mutex_destroy(&job.put_lock);
+  return job.status == ZT_OK ? ZT_OK : zt_fail(job.status, "%s", job.message);
 }

@@ -81,12 +81,16 @@ zt_status zt_restart_start(zt_restart_writer *writer,
   status = zt_agree(w->comm, status);
   if (status == ZT_OK)
     status = zt_agree(w->comm, create_part(w));
-  if (status == ZT_OK)
-    status = zt_agree(w->comm, zt_blocks_begin(w));
   if (status != ZT_OK)
     return give_up(w, status);
+  zt_blocks_begin(w);
   w->phase = ZT_JOB_WRITE;
   zt_writer_post(w, ZT_JOB_WRITE);
+  status = zt_agree(w->comm, zt_blocks_stage_all(w));
+  if (status != ZT_OK) {
+    zt_writer_wait(w);
+    return give_up(w, zt_agree(w->comm, status));
+  }
   w->stall = zt_clock_ns() - w->began;
   return ZT_OK;
 }
@@ -102,6 +106,8 @@ static zt_status end_writing(zt_restart_writer *w) {
   ZT_TRY(zt_comm_all_reduce(w->comm, sums, 2, ZT_SUM));
   w->digest = (uint64_t) sums[0];
   w->raw_sum = sums[1];
+  w->writing = w->job_ns;
+  ZT_TRY(zt_comm_all_reduce(w->comm, &w->writing, 1, ZT_MAX));
   char text[32];
   snprintf(text, sizeof text, "step=%" PRId64, w->save.step);
   w->digest += zt_digest_text(text);
@@ -119,11 +125,13 @@ static zt_status end_writing(zt_restart_writer *w) {
 static zt_status end_commit(zt_restart_writer *w, zt_restart_end *end) {
   ZT_TRY(zt_agree(w->comm, w->comm->rank == 0 ? zt_writer_join(w) : ZT_OK));
   w->phase = ZT_JOB_NONE;
-  *end = (zt_restart_end){.committed = true,
-                          .step = w->save.step,
-                          .digest = w->digest,
-                          .seconds = 1e-9 * (double) (zt_clock_ns() - w->began),
-                          .raw_rate = (double) w->raw_sum};
+  *end = (zt_restart_end){
+      .committed = true,
+      .step = w->save.step,
+      .digest = w->digest,
+      .seconds = 1e-9 * (double) (zt_clock_ns() - w->began),
+      .writing = 1e-9 * (double) (w->writing + (w->comm->rank ? 0 : w->job_ns)),
+      .raw_rate = (double) w->raw_sum};
   for (int i = 0; i < w->n_parts; i++)
     end->bytes += w->parts[i].bytes;
   if (w->comm->rank == 0)

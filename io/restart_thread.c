@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The thread that brings a save to disk, with a helper while blocks are
  * written.  It makes POSIX calls and copies, no MPI and no HDF5 calls. */
+#include "base/clock.h"
 #include "io/digest.h"
 #include "io/direct.h"
 #include "io/raw_rate.h"
@@ -153,6 +154,7 @@ static void measure_directory(zt_restart_writer *w) {
   size_t bytes = (size_t) w->cells * ZT_STATES * ZT_CELL_BYTES;
   w->raw_rate = zt_raw_write_rate(w->dir, w->comm->rank, bytes, w->buffers,
                                   ZT_BLOCK_BYTES);
+  zt_blocks_touch(w);
 }
 
 static zt_status run_job(zt_restart_writer *w, zt_writer_job job) {
@@ -180,8 +182,10 @@ static void *work(void *argument) {
     }
     zt_writer_job job = w->job;
     pthread_mutex_unlock(&w->lock);
+    int64_t began = zt_clock_ns();
     zt_status status = run_job(w, job);
     pthread_mutex_lock(&w->lock);
+    w->job_ns = zt_clock_ns() - began;
     w->job_status = status;
     snprintf(w->job_message, sizeof w->job_message, "%s",
              status == ZT_OK ? "" : zt_last_error());

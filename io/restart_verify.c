@@ -64,7 +64,7 @@ static zt_status count_parameters(verification *v) {
 /* What verified elements add, those at flat .. end - 1. */
 static void digest_cells(verification *v, int state, int64_t flat,
                          int64_t end) {
-  const float *values = v->restart->inside->cells;
+  const float *values = v->restart->inside->cursor.cells;
   int low = 0, high = v->n_params - 1;
   while (low < high) {
     int mid = (low + high + 1) / 2;
@@ -95,9 +95,9 @@ static zt_status verify_cells(verification *v, int part, int state, int unit,
   begin += at * ZT_GRID;
   if (end > begin + n * ZT_GRID)
     end = begin + n * ZT_GRID;
-  zt_status status =
-      zt_restart_read_cells(v->restart, part, state, p->start[unit] + at, n,
-                            in->unit_start[unit] + begin);
+  zt_status status = zt_restart_read_cells(
+      v->restart, &v->restart->inside->cursor, part, state, p->start[unit] + at,
+      n, in->unit_start[unit] + begin);
   if (status == ZT_OK)
     digest_cells(v, state, in->unit_start[unit] + begin,
                  in->unit_start[unit] + end);

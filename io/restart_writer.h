@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 enum {
-  ZT_BLOCK_CELLS = 64, /* 1 MiB of each state */
+  ZT_BLOCK_CELLS = 128, /* 2 MiB of each state */
   ZT_BLOCK_BYTES = ZT_STATES * ZT_BLOCK_CELLS * ZT_CELL_BYTES,
   ZT_HANDS = 2 /* threads that write blocks */
 };
@@ -79,6 +79,7 @@ struct zt_restart_writer {
   uint64_t *tables;     /* [parts] sums of the checksum tables */
   uint64_t digest;      /* of this rank's elements, later of all */
   int64_t raw_sum;      /* raw_rate of all ranks */
+  int64_t writing;      /* ns: the thread's jobs; of the slowest rank */
   char *manifest;       /* rank 0 */
   int64_t began, stall; /* ns */
 
@@ -89,6 +90,7 @@ struct zt_restart_writer {
   pthread_cond_t changed;
   zt_writer_job job; /* NONE: the last one is finished */
   zt_status job_status;
+  int64_t job_ns; /* that it took */
   char job_message[ZT_MESSAGE_SIZE];
 };
 
@@ -97,8 +99,13 @@ struct zt_restart_writer {
 /** Cut this rank's shard into blocks, with `staging` bytes of slots. */
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging);
 void zt_blocks_destroy(zt_restart_writer *w);
-/** A save begins: all blocks are live, or staged at once if all fit. */
-zt_status zt_blocks_begin(zt_restart_writer *w);
+/** Bring the slots into memory, so that the first save does not wait for it. */
+void zt_blocks_touch(zt_restart_writer *w);
+/** A save begins: all blocks are live. */
+void zt_blocks_begin(zt_restart_writer *w);
+/** With room for all, the run is held up for one copy and then never again.
+ *  From the last block to the first, while the thread writes the others. */
+zt_status zt_blocks_stage_all(zt_restart_writer *w);
 /** By a writing thread: the next block's content; from then on the run may
  *  change it.
  *  \param[out] buffer  [ZT_BLOCK_BYTES]

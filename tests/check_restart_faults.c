@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A save in which calls fail, and one that ends after any call: what was
- * committed before is there, and nothing else passes for a restart. */
+/* A save in which a call fails: what was committed before is there, and nothing
+ * else passes for a restart. */
 #include "base/text.h"
 #include "comm/agree.h"
 #include "io/restart_writer.h"
@@ -11,11 +11,9 @@
 #include "shim/shim.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static held h;
 
@@ -35,11 +33,19 @@ static void calm(void) {
   ck_zt_ok(zt_agree(comm, ZT_OK));
 }
 
+/* What rank 0 finds; the others are told. */
+static int64_t newest(void) {
+  int64_t step = -1;
+  if (comm->rank == 0)
+    ck_zt_ok(held_load_newest(&h, alone, &step));
+  ck_zt_ok(zt_comm_broadcast(comm, &step, sizeof step, 0));
+  return step;
+}
+
 /* ---- One call fails ---- */
 
 /* What a run does with a save, and with what it finds when it starts anew. */
 static bool save_with(int rank, long n, int what, bool always, int64_t step) {
-  int64_t loaded;
   zt_restart_end end = {0};
   held_fill(&h, step);
   if (comm->rank == rank)
@@ -52,7 +58,7 @@ static bool save_with(int rank, long n, int what, bool always, int64_t step) {
                     status == ZT_ERR_CREATE,
                 "call %ld, error %d: %s", n, what, zt_last_error());
   ck_assert(status == ZT_OK || strlen(zt_last_error()) <= 300);
-  ck_zt_ok(held_load_newest(&h, comm, &loaded));
+  int64_t loaded = newest();
   /* A rename that could not be made durable may be there all the same. */
   ck_assert_msg(loaded == step || (status != ZT_OK && loaded == 1),
                 "call %ld, error %d (%s): step %" PRId64, n, what,
@@ -64,8 +70,6 @@ static bool save_with(int rank, long n, int what, bool always, int64_t step) {
     zt_restart_clean(h.dir, NULL);
   }
   ck_zt_ok(zt_agree(comm, ZT_OK));
-  ck_zt_ok(held_load_newest(&h, comm, &loaded));
-  ck_assert_int_eq(loaded, 1);
   return happened;
 }
 
@@ -90,6 +94,7 @@ START_TEST(every_call_fails) {
         for (long n = 1 + (long) w % stride;
              save_with(rank, n, whats[w], always, ++step); n += stride)
           cases++;
+        ck_assert_int_eq(newest(), 1);
       }
   if (comm->rank == 0)
     printf("%" PRId64 " calls failed\n", cases);
@@ -151,6 +156,7 @@ END_TEST
 START_TEST(failed_reads) {
   static const int whats[] = {EIO, ESTALE, ENOMEM};
   bool damaged;
+  int failed = 0;
   open_held("read", 1);
   held_fill(&h, 1);
   ck_zt_ok(held_save(&h, 1, NULL));
@@ -164,208 +170,14 @@ START_TEST(failed_reads) {
         damaged = true;
         zt_status status = held_load(&h, "step-000000001", comm, &damaged);
         more = anywhere(shim_calm());
-        ck_assert_msg(status == (more ? ZT_ERR_IO : ZT_OK), "call %ld: %s", n,
-                      zt_last_error());
+        /* What goes through the page cache instead is no failure at all. */
+        ck_assert_msg(status == ZT_OK || (more && status == ZT_ERR_IO),
+                      "call %ld: %s", n, zt_last_error());
         ck_assert(status == ZT_OK || !damaged);
+        failed += status != ZT_OK;
       }
     }
-  held_free(&h);
-}
-END_TEST
-
-/* ---- Every prefix ---- */
-
-typedef struct change {
-  char kind, path[200], to[200]; /* relative to the folder */
-  long at, n;
-  char *bytes;
-} change;
-
-typedef struct history {
-  change *list;
-  int count;
-} history;
-
-/* Where in a path the folder of the restarts begins. */
-static void make_relative(char path[200], const char *full) {
-  const char *at = strstr(full, "/restart/");
-  snprintf(path, 200, "%s", at ? at + 1 : "restart");
-}
-
-static void read_history(const char *log, history *all) {
-  char path[PATH_MAX], to[PATH_MAX];
-  FILE *f = fopen(log, "r");
-  ck_assert(f != NULL);
-  *all = (history){.list = calloc(4096, sizeof(change))};
-  change *c = all->list;
-  while (fscanf(f, "%c %4000s %ld %ld", &c->kind, path, &c->at, &c->n) == 4) {
-    make_relative(c->path, path);
-    if (c->kind == 'R' || c->kind == 'X') {
-      ck_assert_int_eq(fscanf(f, " %4000s", to), 1);
-      make_relative(c->to, to);
-    }
-    ck_assert_int_eq(fgetc(f), '\n');
-    if (c->kind == 'W') {
-      c->bytes = malloc((size_t) c->n);
-      ck_assert_uint_eq(fread(c->bytes, 1, (size_t) c->n, f), c->n);
-    }
-    all->count++;
-    c++;
-    ck_assert_int_lt(all->count, 4096);
-  }
-  fclose(f);
-}
-
-static void forget_history(history *all) {
-  for (int i = 0; i < all->count; i++)
-    free(all->list[i].bytes);
-  free(all->list);
-}
-
-/* What cannot be done because an earlier change is missing is not done. */
-static void apply(const char *folder, const change *c) {
-  char path[PATH_MAX], to[PATH_MAX];
-  int fd;
-  ck_zt_ok(zt_path(path, "%s/%s", folder, c->path));
-  ck_zt_ok(zt_path(to, "%s/%s", folder, c->to));
-  switch (c->kind) {
-  case 'M':
-    mkdir(path, 0777);
-    break;
-  case 'R':
-    rename(path, to);
-    break;
-  case 'X':
-    renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_EXCHANGE);
-    break;
-  case 'U':
-    unlink(path);
-    break;
-  case 'D':
-    rmdir(path);
-    break;
-  case 'S':
-    break;
-  default:
-    fd = open(path, c->kind == 'C' ? O_RDWR | O_CREAT : O_RDWR, 0666);
-    if (fd < 0)
-      break;
-    struct stat st;
-    if (c->kind == 'T' && fstat(fd, &st) == 0 && st.st_size < c->at)
-      ck_assert_int_eq(ftruncate(fd, c->at), 0);
-    if (c->kind == 'W')
-      ck_assert_int_eq(pwrite(fd, c->bytes, (size_t) c->n, c->at), c->n);
-    close(fd);
-  }
-}
-
-/* Whether the sync `s` makes the change durable: of the file for its content,
- * of the directory for what is in it. */
-static bool secures(const change *s, const change *c) {
-  char place[200];
-  if (s->kind != 'S')
-    return false;
-  snprintf(place, sizeof place, "%s", s->path);
-  size_t length = strlen(place);
-  if (length > 1 && !strcmp(place + length - 2, "/."))
-    place[length -= 2] = '\0';
-  if (c->kind == 'W' || c->kind == 'T')
-    return !strcmp(place, c->path);
-  const char *name = c->kind == 'R' || c->kind == 'X' ? c->to : c->path;
-  const char *slash = strrchr(name, '/');
-  return slash && (size_t) (slash - name) == length &&
-         !strncmp(place, name, length);
-}
-
-static bool is_durable(const history *all, int index, int end) {
-  for (int i = index + 1; i < end; i++)
-    if (secures(&all->list[i], &all->list[index]))
-      return true;
-  return false;
-}
-
-static void rebuild(const char *folder, const history *all, int first, int end,
-                    int missing) {
-  for (int i = first; i < end; i++)
-    if (i != missing)
-      apply(folder, &all->list[i]);
-}
-
-/* The folder as a crash after `end` changes left it must load as old or new;
- * as new from `secure` on. */
-static int64_t check_crash(const history *all, int old, int end, int missing,
-                           int secure) {
-  held there = h; /* its writer is not used */
-  char folder[PATH_MAX];
-  int64_t step;
-  snprintf(folder, sizeof folder, "%s", scratch_path("crash"));
-  scratch_remove(folder);
-  ck_assert_int_eq(mkdir(folder, 0777), 0);
-  snprintf(there.dir, sizeof there.dir, "%.3000s/restart", folder);
-  mkdir(there.dir, 0777);
-  rebuild(folder, all, 0, old, -1);
-  rebuild(folder, all, old, end, missing);
-  zt_restart_clean(there.dir, NULL); /* as every start does */
-  ck_zt_ok(held_load_newest(&there, alone, &step));
-  ck_assert_msg(step == 2 || (step == 1 && end <= secure),
-                "after %d changes, without %d: step %" PRId64, end, missing,
-                step);
-  return step;
-}
-
-static int find_change(const history *all, char kind, const char *ending) {
-  for (int i = all->count - 1; i >= 0; i--)
-    if (all->list[i].kind == kind && zt_ends_with(all->list[i].path, ending))
-      return i;
-  ck_abort_msg("no %c of %s", kind, ending);
-  return -1;
-}
-
-/* Alone, from what all ranks did. */
-static void check_history(const char *log) {
-  history all;
-  int64_t cases = 0, seen[3] = {0};
-  read_history(log, &all);
-  int old = find_change(&all, 'R', "step-000000001.tmp") + 1;
-  while (all.list[old].kind == 'S')
-    old++; /* the sync of the rename */
-  int secure = find_change(&all, 'R', "step-000000002.tmp") + 1;
-  while (all.list[secure].kind != 'S')
-    secure++;
-  for (int end = old; end <= all.count; end++) {
-    seen[check_crash(&all, old, end, -1, secure)]++;
-    cases++;
-    for (int i = old; i < end; i++)
-      if (all.list[i].kind != 'S' && !is_durable(&all, i, end)) {
-        seen[check_crash(&all, old, end, i, secure)]++;
-        cases++;
-      }
-  }
-  printf("%d changes, %" PRId64 " crashes: %" PRId64 " old, %" PRId64 " new\n",
-         all.count - old, cases, seen[1], seen[2]);
-  ck_assert(seen[1] > 20 && seen[2] > 2);
-  forget_history(&all);
-}
-
-START_TEST(every_prefix) {
-  char log[PATH_MAX];
-  if (!every_case(_i))
-    return;
-  open_held(_i ? "prefix-parts" : "prefix-part", _i);
-  calm();
-  snprintf(log, sizeof log, "%.4000s.log", h.dir);
-  h.retention.keep = 1;
-  shim_record(h.dir, log);
-  for (int64_t step = 1; step <= 2; step++) {
-    held_fill(&h, step);
-    ck_zt_ok(held_save(&h, step, NULL));
-    calm();
-  }
-  shim_record(NULL, NULL);
-  calm();
-  if (comm->rank == 0)
-    check_history(log);
-  calm();
+  ck_assert_int_gt(failed, 5);
   held_free(&h);
 }
 END_TEST
@@ -378,7 +190,6 @@ static Suite *make_suite(void) {
   tcase_add_test(all, unsupported_calls);
   tcase_add_test(all, failed_deletes);
   tcase_add_test(all, failed_reads);
-  tcase_add_loop_test(all, every_prefix, 0, 2);
   suite_add_tcase(suite, all);
   return suite;
 }

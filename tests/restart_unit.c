@@ -19,11 +19,15 @@ float held_value(int64_t generation, int state, int64_t flat) {
 }
 
 /* Sizes around a grid cell and around a block, in units of one and of many. */
-static void make_params(zt_params *params, int size) {
+static void make_params(zt_params *params, int64_t size) {
   static const int64_t tiny[] = {5, 4096, 4097, 1, 12000, 8192, 3, 20480};
   static const int64_t blocks[] = {400001, 4095, 1, 270000, 77, 262144};
-  const int64_t *numel = size == HELD_TINY ? tiny : blocks;
-  int count = size == HELD_TINY ? 8 : 6;
+  const int64_t large[] = {size / 8, size / 8, size / 8, size / 8,
+                           size / 8, size / 8, size / 8, size / 8};
+  const int64_t *numel = size == HELD_TINY     ? tiny
+                         : size == HELD_BLOCKS ? blocks
+                                               : large;
+  int count = size == HELD_BLOCKS ? 6 : 8;
   for (int i = 0; i < count; i++) {
     char name[32];
     snprintf(name, sizeof name, "unit.%d", i);
@@ -36,7 +40,7 @@ static void make_params(zt_params *params, int size) {
   ck_zt_ok(zt_params_finish(params));
 }
 
-void held_create(held *h, zt_comm *comm, const char *dir, int size) {
+void held_create(held *h, zt_comm *comm, const char *dir, int64_t size) {
   *h = (held){.comm = comm,
               .empty = json_object(),
               .retention = {.keep = 1000, .best = -1}};

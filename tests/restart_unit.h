@@ -6,7 +6,7 @@
 #ifndef ZT_TESTS_RESTART_UNIT_H
 #define ZT_TESTS_RESTART_UNIT_H
 
-#include "io/restart.h"
+#include "io/restart_writer.h"
 
 #include <limits.h>
 
@@ -22,12 +22,13 @@ typedef struct held {
   zt_retention retention;
 } held;
 
-enum { HELD_TINY = 0, HELD_BLOCKS = 1 }; /* some cells; some blocks a rank */
+/* Some cells; some blocks a rank; else about so many elements. */
+enum { HELD_TINY = 0, HELD_BLOCKS = 1 };
 
 /** What an element has in a generation. */
 float held_value(int64_t generation, int state, int64_t flat);
 /** A state of zeros, and its directory DIR/restart, which need not exist. */
-void held_create(held *h, zt_comm *comm, const char *dir, int size);
+void held_create(held *h, zt_comm *comm, const char *dir, int64_t size);
 void held_free(held *h);
 /** Give all elements the values of a generation. */
 void held_fill(held *h, int64_t generation);

@@ -36,7 +36,7 @@ killed() {
   draw 70
   mpiexec -n $ranks ztrain long.cfg >out 2>err </dev/null &
   launcher=$!
-  sleep "$(awk -v t=$drawn 'BEGIN { print 0.05 + t / 50 }')"
+  sleep "$(awk -v t=$drawn 'BEGIN { print 0.05 + t / 120 }')"
   pids=$(ranks_of $launcher)
   draw $ranks
   if [ "$single" -eq 1 ] && [ $ranks -gt 1 ]; then

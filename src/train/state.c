@@ -53,27 +53,17 @@ static float *state_of(const zt_zero3 *z, int state) {
 
 typedef struct loading {
   zt_zero3 *zero3;
-  zt_source *source;   /* of parameters, or ... */
-  int *tensor_of;      /* [parameters] */
-  zt_restart *restart; /* ... of one state */
-  int state;
-  float *buffer; /* [PIECE] host */
+  zt_source *source;
+  int *tensor_of; /* [parameters] */
+  float *buffer;  /* [PIECE] host */
 } loading;
 
 static zt_status load_piece(void *context, const piece *part) {
   loading *l = context;
-  const zt_params *params = &l->zero3->model->params;
-  const zt_param *p = &params->list[part->param];
   ZT_TRY(zt_watch_pause());
-  if (l->restart)
-    ZT_TRY(zt_restart_read(l->restart, l->state,
-                           params->units[p->unit].start + p->at + part->first,
-                           part->n, l->buffer));
-  else
-    ZT_TRY(zt_source_read(l->source, l->tensor_of[part->param], part->first,
-                          part->n, l->buffer));
-  return zt_device_upload(l->zero3->dev,
-                          state_of(l->zero3, l->state) + part->at, l->buffer,
+  ZT_TRY(zt_source_read(l->source, l->tensor_of[part->param], part->first,
+                        part->n, l->buffer));
+  return zt_device_upload(l->zero3->dev, l->zero3->master + part->at, l->buffer,
                           (size_t) part->n * sizeof(float));
 }
 
@@ -93,18 +83,6 @@ zt_status zt_state_load(zt_zero3 *zero3, zt_source *source) {
   return zt_agree(zero3->comm, status);
 }
 
-zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart, bool *damaged) {
-  loading l = {.zero3 = zero3,
-               .restart = restart,
-               .buffer = zt_calloc(PIECE, sizeof(float))};
-  zt_status status = l.buffer ? ZT_OK : ZT_ERR_MEMORY;
-  for (l.state = 0; l.state < ZT_STATES && status == ZT_OK; l.state++)
-    status = each_piece(zero3, load_piece, &l);
-  free(l.buffer);
-  *damaged = status == ZT_ERR_DATA;
-  return zt_restart_agree(zero3->comm, status, damaged);
-}
-
 /* ---- Digest ---- */
 
 typedef struct digesting {
@@ -114,18 +92,30 @@ typedef struct digesting {
   uint64_t sum;
 } digesting;
 
+/* What the device holds of a parameter. */
 static zt_status digest_piece(void *context, const piece *part) {
   static const char *const prefixes[] = {"parameters", "exp_avg", "exp_avg_sq"};
   digesting *d = context;
-  ZT_TRY(zt_watch_pause());
   const zt_param *p = &d->zero3->model->params.list[part->param];
-  uint64_t key = zt_digest_key(prefixes[d->state], p->name, p->ndim, p->dims);
+  ZT_TRY(zt_watch_pause());
   ZT_TRY(zt_device_download(d->zero3->dev, d->buffer,
                             state_of(d->zero3, d->state) + part->at,
                             (size_t) part->n * sizeof *d->buffer));
-  if (part->first == 0)
-    d->sum += key;
-  d->sum += zt_digest_add(key, ZT_FP32, d->buffer, part->first, part->n);
+  d->sum += zt_digest_part(prefixes[d->state], p, ZT_FP32, d->buffer,
+                           part->first, part->n);
+  return ZT_OK;
+}
+
+/* The sum of all ranks, with the step. */
+static zt_status add_up(zt_comm *comm, uint64_t sum, int64_t step,
+                        uint64_t *digest) {
+  ZT_TRY(zt_comm_all_reduce(comm, (int64_t *) &sum, 1, ZT_SUM));
+  if (step >= 0) {
+    char text[32];
+    snprintf(text, sizeof text, "step=%" PRId64, step);
+    sum += zt_digest_text(text);
+  }
+  *digest = sum;
   return ZT_OK;
 }
 
@@ -137,14 +127,48 @@ zt_status zt_state_digest(zt_zero3 *zero3, int64_t step, uint64_t *digest) {
     status = each_piece(zero3, digest_piece, &d);
   free(d.buffer);
   ZT_TRY(zt_agree(zero3->comm, status));
-  ZT_TRY(zt_comm_all_reduce(zero3->comm, (int64_t *) &d.sum, 1, ZT_SUM));
-  if (step >= 0) {
-    char text[32];
-    snprintf(text, sizeof text, "step=%" PRId64, step);
-    d.sum += zt_digest_text(text);
+  return add_up(zero3->comm, d.sum, step, digest);
+}
+
+/* ---- Resuming ---- */
+
+/* The piece goes to the device and counts as it stands there. */
+static zt_status resume_piece(void *context, int state, int64_t at, int64_t n,
+                              const float *values) {
+  digesting *d = context;
+  const zt_zero3 *z = d->zero3;
+  const zt_params *params = &z->model->params;
+  int u = 0;
+  ZT_TRY(zt_device_upload(z->dev, state_of(z, state) + at, values,
+                          (size_t) n * sizeof *values));
+  while (at >= z->shard.at[u] + z->shard.slice[u])
+    u++;
+  int64_t in_unit = z->shard.slice[u] * z->shard.rank + at - z->shard.at[u];
+  d->state = state;
+  while (n > 0) {
+    int i = zt_params_at(params, params->units[u].start + in_unit);
+    const zt_param *p = &params->list[i];
+    piece part = {.param = i, .first = in_unit - p->at, .at = at};
+    part.n = p->numel - part.first < n ? p->numel - part.first : n;
+    ZT_TRY(digest_piece(d, &part));
+    in_unit += part.n;
+    at += part.n;
+    n -= part.n;
   }
-  *digest = d.sum;
   return ZT_OK;
+}
+
+zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart,
+                          uint64_t *digest, bool *damaged) {
+  digesting d = {.zero3 = zero3, .buffer = zt_calloc(PIECE, sizeof(float))};
+  zt_status status =
+      d.buffer ? zt_restart_read_shard(restart, &zero3->model->params,
+                                       &zero3->shard, resume_piece, &d)
+               : ZT_ERR_MEMORY;
+  free(d.buffer);
+  *damaged = status == ZT_ERR_DATA;
+  ZT_TRY(zt_restart_agree(zero3->comm, status, damaged));
+  return add_up(zero3->comm, d.sum, restart->step, digest);
 }
 
 /* ---- Saving ---- */

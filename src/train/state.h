@@ -15,9 +15,11 @@
 zt_status zt_state_load(zt_zero3 *zero3, zt_source *source);
 /** Fill master and moments from a restart of any number of ranks.
  *  Collective.
+ *  \param[out] digest   of the state as it stands on the device then
  *  \param[out] damaged  a checksum proved the data wrong
  *  \return agreed status. */
-zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart, bool *damaged);
+zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart,
+                          uint64_t *digest, bool *damaged);
 
 /** Digest of the parameters, as `ztinfo digest` prints it.
  *  Collective.

@@ -106,8 +106,7 @@ static zt_status load_weights(zt_trainer *t) {
 static zt_status load_restart(zt_trainer *t, zt_restart *restart,
                               bool *damaged) {
   uint64_t digest;
-  ZT_TRY(zt_state_resume(t->step->zero3, restart, damaged));
-  ZT_TRY(zt_state_digest(t->step->zero3, restart->step, &digest));
+  ZT_TRY(zt_state_resume(t->step->zero3, restart, &digest, damaged));
   if (digest == restart->digest)
     return ZT_OK;
   *damaged = true;

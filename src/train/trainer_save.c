@@ -54,20 +54,20 @@ static void count_success(zt_trainer *t, const zt_restart_end *end) {
       t->saves > 1 && took < t->longest_save ? t->longest_save : took;
   if (!t->root)
     return;
-  double gb = 1e-9 * (double) end->bytes / end->seconds;
+  double gb = 1e-9 * (double) end->bytes / end->writing;
   double share = end->raw_rate > 0 ? 1e9 * gb / end->raw_rate : NAN;
   if (isnan(share))
     snprintf(of_raw, sizeof of_raw, "raw rate unknown");
   else
     snprintf(of_raw, sizeof of_raw, "%.0f %% of the raw rate", 100 * share);
   zt_info("restart %s: %s in %.2f s, %.2f GB/s, %s; training held up %.3f s",
-          t->newest, zt_human_bytes((double) end->bytes, size), end->seconds,
+          t->newest, zt_human_bytes((double) end->bytes, size), end->writing,
           gb, of_raw, end->stall);
   zt_metrics_line(t->metrics, "restart",
                   ZT_FIELDS(zt_field_int("step", end->step),
                             zt_field_text("name", t->newest),
                             zt_field_int("bytes", end->bytes),
-                            zt_field_real("seconds", end->seconds),
+                            zt_field_real("seconds", end->writing),
                             zt_field_real("gb_per_second", gb),
                             zt_field_real("raw_share", share),
                             zt_field_real("stall", end->stall)));
