@@ -92,6 +92,12 @@ zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
 /** Local.  Waits for the thread.  Sets *writer to NULL; NULL is allowed. */
 void zt_restart_writer_destroy(zt_restart_writer **writer);
 
+/** Memory that it takes on the first of `ranks` ranks, bytes: copies, buffers,
+ *  checksums, and the bytes of its part that stay the same.  Local.
+ *  \param[in] config_bytes  of the source's configuration files */
+size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
+                               size_t staging, int64_t config_bytes);
+
 /** Begin a save; it goes on beside the run.  None may be running.  One of the
  *  same step is replaced.
  *  Collective.  \return agreed status; after a failure nothing is left. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "io/restart_skeleton.h"
 #include "io/restart_writer.h"
 
 #include <stdlib.h>
@@ -54,8 +55,30 @@ static zt_status map(size_t bytes, char **p) {
                             bytes);
 }
 
+static void unmap(char *p, size_t bytes) {
+  if (p)
+    munmap(p, bytes ? bytes : 1);
+}
+
+/* With room for all blocks, each has its place; else places fit any block, and
+ * the buffers of the threads count too. */
+static zt_slots size_slots(int64_t cells, int64_t largest, int n_blocks,
+                           size_t staging) {
+  zt_slots s = {.count = n_blocks,
+                .each = (size_t) largest * ZT_STATES_BYTES,
+                .bytes = (size_t) cells * ZT_STATES_BYTES};
+  s.all = staging >= s.bytes;
+  if (!s.all) {
+    s.count = (int) (staging / s.each) - ZT_HANDS;
+    s.count = s.count < 0 ? 0 : s.count;
+    s.bytes = (size_t) s.count * s.each;
+  }
+  return s;
+}
+
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   const zt_part *part = &w->parts[w->mine];
+  int64_t largest = 0;
   int64_t *start = zt_calloc((size_t) w->params->n_units + 1, sizeof *start);
   if (!start)
     return ZT_ERR_MEMORY;
@@ -64,9 +87,11 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   zt_status status = cut(w, start);
   free(start);
   ZT_TRY(status);
-  size_t slots = staging / ZT_BLOCK_BYTES;
-  w->n_slots = slots < (size_t) w->n_blocks ? (int) slots : w->n_blocks;
-  w->free_slots = zt_calloc((size_t) w->n_slots, sizeof *w->free_slots);
+  for (int i = 0; i < w->n_blocks; i++)
+    if (w->blocks[i].cells > largest)
+      largest = w->blocks[i].cells;
+  w->slots = size_slots(w->cells, largest, w->n_blocks, staging);
+  w->free_slots = zt_calloc((size_t) w->slots.count, sizeof *w->free_slots);
   for (int s = 0; s < ZT_STATES; s++) {
     w->sums[s] = zt_calloc((size_t) w->cells, sizeof *w->sums[s]);
     if (!w->sums[s])
@@ -74,16 +99,32 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   }
   if (!w->free_slots)
     return ZT_ERR_MEMORY;
-  ZT_TRY(map((size_t) ZT_HANDS * ZT_BLOCK_BYTES, &w->buffers));
-  return map((size_t) w->n_slots * ZT_BLOCK_BYTES, &w->slots);
+  ZT_TRY(map(ZT_HANDS * w->slots.each, &w->buffers));
+  return map(w->slots.bytes, &w->copies);
+}
+
+size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
+                               size_t staging, int64_t config_bytes) {
+  int64_t cells = 0, largest = 0;
+  int blocks = 0;
+  for (int u = 0; u < params->n_units; u++) {
+    int64_t begin, end;
+    zt_shard_range(params->units[u].numel, ranks, 0, 1, &begin, &end);
+    int64_t n = zt_grid_cells(end - begin);
+    int64_t most = n < ZT_BLOCK_CELLS ? n : ZT_BLOCK_CELLS;
+    largest = most > largest ? most : largest;
+    cells += n;
+    blocks += (int) ((n + ZT_BLOCK_CELLS - 1) / ZT_BLOCK_CELLS);
+  }
+  zt_slots slots = size_slots(cells, largest, blocks, staging);
+  return slots.bytes + ZT_HANDS * slots.each +
+         (size_t) cells * ZT_STATES * sizeof(uint64_t) +
+         zt_restart_front_bytes(params, config_bytes);
 }
 
 void zt_blocks_destroy(zt_restart_writer *w) {
-  size_t slots = (size_t) w->n_slots * ZT_BLOCK_BYTES;
-  if (w->buffers)
-    munmap(w->buffers, (size_t) ZT_HANDS * ZT_BLOCK_BYTES);
-  if (w->slots)
-    munmap(w->slots, slots ? slots : 1);
+  unmap(w->buffers, ZT_HANDS * w->slots.each);
+  unmap(w->copies, w->slots.bytes);
   for (int s = 0; s < ZT_STATES; s++)
     free(w->sums[s]);
   free(w->free_slots);
@@ -102,16 +143,18 @@ static zt_status copy_block(const zt_restart_writer *w, const zt_block *b,
   return ZT_OK;
 }
 
-static char *slot_of(const zt_restart_writer *w, int slot) {
-  return w->slots + (size_t) slot * ZT_BLOCK_BYTES;
+static char *copy_of(const zt_restart_writer *w, const zt_block *b) {
+  return w->copies + (w->slots.all ? (size_t) b->sums * ZT_STATES_BYTES
+                                   : (size_t) b->slot * w->slots.each);
 }
 
 /* A live block goes to a free slot; called and left with the lock held. */
 static zt_status stage(zt_restart_writer *w, zt_block *b) {
-  b->slot = w->free_slots[--w->n_free];
+  if (!w->slots.all)
+    b->slot = w->free_slots[--w->n_free];
   b->state = ZT_BLOCK_READING;
   pthread_mutex_unlock(&w->lock);
-  zt_status status = copy_block(w, b, slot_of(w, b->slot));
+  zt_status status = copy_block(w, b, copy_of(w, b));
   pthread_mutex_lock(&w->lock);
   b->state = ZT_BLOCK_STAGED;
   pthread_cond_broadcast(&w->changed);
@@ -121,8 +164,8 @@ static zt_status stage(zt_restart_writer *w, zt_block *b) {
 void zt_blocks_begin(zt_restart_writer *w) {
   pthread_mutex_lock(&w->lock);
   w->n_free = w->next = 0;
-  for (int i = 0; i < w->n_slots; i++)
-    w->free_slots[w->n_free++] = w->n_slots - 1 - i;
+  for (int i = 0; i < w->slots.count; i++)
+    w->free_slots[w->n_free++] = w->slots.count - 1 - i;
   for (int i = 0; i < w->n_blocks; i++)
     w->blocks[i].state = ZT_BLOCK_LIVE;
   pthread_mutex_unlock(&w->lock);
@@ -130,7 +173,7 @@ void zt_blocks_begin(zt_restart_writer *w) {
 
 zt_status zt_blocks_stage_all(zt_restart_writer *w) {
   zt_status status = ZT_OK;
-  if (w->n_slots < w->n_blocks)
+  if (!w->slots.all)
     return ZT_OK;
   pthread_mutex_lock(&w->lock);
   for (int i = w->n_blocks - 1; i >= 0 && status == ZT_OK; i--)
@@ -141,9 +184,10 @@ zt_status zt_blocks_stage_all(zt_restart_writer *w) {
 }
 
 void zt_blocks_touch(zt_restart_writer *w) {
-  size_t bytes = (size_t) w->n_slots * ZT_BLOCK_BYTES;
-  madvise(w->slots, bytes, MADV_HUGEPAGE);
-  memset(w->slots, 0, bytes);
+  if (!w->slots.all)
+    return;
+  madvise(w->copies, w->slots.bytes, MADV_HUGEPAGE);
+  memset(w->copies, 0, w->slots.bytes);
 }
 
 zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {
@@ -156,18 +200,18 @@ zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {
   }
   *index = w->next++;
   zt_block *b = &w->blocks[*index];
-  size_t bytes = (size_t) b->cells * ZT_CELL_BYTES * ZT_STATES;
+  size_t bytes = (size_t) b->cells * ZT_STATES_BYTES;
   while (b->state == ZT_BLOCK_READING)
     pthread_cond_wait(&w->changed, &w->lock);
   bool staged = b->state == ZT_BLOCK_STAGED;
   b->state = ZT_BLOCK_READING;
   pthread_mutex_unlock(&w->lock);
   if (staged)
-    memcpy(buffer, slot_of(w, b->slot), bytes);
+    memcpy(buffer, copy_of(w, b), bytes);
   else
     status = copy_block(w, b, buffer);
   pthread_mutex_lock(&w->lock);
-  if (staged)
+  if (staged && !w->slots.all)
     w->free_slots[w->n_free++] = b->slot;
   b->state = ZT_BLOCK_TAKEN;
   pthread_cond_broadcast(&w->changed);

@@ -191,6 +191,14 @@ zt_status zt_restart_skeleton(const zt_params *params, int ranks, int index,
   return status;
 }
 
+/* zt_h5_create() keeps a page for each link and each dataset begins on one. */
+size_t zt_restart_front_bytes(const zt_params *params, int64_t config_bytes) {
+  enum { PAGES = 28, FILES = 6 }; /* without configuration files; of those */
+  size_t segments = (size_t) params->n_units * 3 * sizeof(int64_t);
+  return (PAGES + 2 * FILES) * (size_t) ZT_PAGE_ALIGN + segments +
+         (size_t) config_bytes;
+}
+
 /* ---- Removal ---- */
 
 void zt_restart_remove(const char *dir) {

@@ -16,6 +16,9 @@
 zt_status zt_restart_skeleton(const zt_params *params, int ranks, int index,
                               zt_source *source, zt_part *part, char **front);
 
+/** About as many bytes as `front` has for the first part.  Local. */
+size_t zt_restart_front_bytes(const zt_params *params, int64_t config_bytes);
+
 /** Remove a directory and the files in it, or a file, if it exists.  Local.  A failure
  *  only warns. */
 void zt_restart_remove(const char *dir);

@@ -19,7 +19,7 @@
 typedef struct hand {
   zt_restart_writer *w;
   zt_direct *part;
-  char *buffer;           /* [ZT_BLOCK_BYTES] */
+  char *buffer;           /* [w->slots.each] */
   uint64_t table, digest; /* of its blocks */
   zt_status status;
   char message[ZT_MESSAGE_SIZE];
@@ -108,7 +108,7 @@ static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
   zt_status status = ZT_OK;
   for (int i = 0; i < ZT_HANDS; i++)
     hands[i] = (hand){
-        .w = w, .part = f, .buffer = w->buffers + (size_t) i * ZT_BLOCK_BYTES};
+        .w = w, .part = f, .buffer = w->buffers + (size_t) i * w->slots.each};
   for (int i = 1; i < ZT_HANDS && i < w->n_blocks; i++)
     helps[i] = pthread_create(&helpers[i], NULL, write_blocks, &hands[i]) == 0;
   write_blocks(&hands[0]);
@@ -151,9 +151,9 @@ static zt_status write_part(zt_restart_writer *w) {
 
 /* What the directory takes at best, beside which saves are judged. */
 static void measure_directory(zt_restart_writer *w) {
-  size_t bytes = (size_t) w->cells * ZT_STATES * ZT_CELL_BYTES;
+  size_t bytes = (size_t) w->cells * ZT_STATES_BYTES;
   w->raw_rate = zt_raw_write_rate(w->dir, w->comm->rank, bytes, w->buffers,
-                                  ZT_BLOCK_BYTES);
+                                  ZT_HANDS * w->slots.each);
   zt_blocks_touch(w);
 }
 

@@ -15,9 +15,9 @@
 #include <pthread.h>
 
 enum {
-  ZT_BLOCK_CELLS = 128, /* 2 MiB of each state */
-  ZT_BLOCK_BYTES = ZT_STATES * ZT_BLOCK_CELLS * ZT_CELL_BYTES,
-  ZT_HANDS = 2 /* threads that write blocks */
+  ZT_BLOCK_CELLS = 128, /* at most: 2 MiB of each state */
+  ZT_STATES_BYTES = ZT_STATES * ZT_CELL_BYTES, /* of a cell of a block */
+  ZT_HANDS = 2                                 /* threads that write blocks */
 };
 
 typedef enum zt_block_state {
@@ -46,6 +46,14 @@ typedef enum zt_writer_job {
   ZT_JOB_QUIT
 } zt_writer_job;
 
+/** The places for copies of blocks: one for each of them, or some that fit any.
+ */
+typedef struct zt_slots {
+  bool all;
+  int count;
+  size_t each, bytes; /* of the largest block; of all places */
+} zt_slots;
+
 struct zt_restart_writer {
   char *dir;
   zt_comm *comm;
@@ -65,9 +73,9 @@ struct zt_restart_writer {
   int n_blocks;
   int64_t cells;             /* of this rank */
   uint64_t *sums[ZT_STATES]; /* [cells] */
-  char *buffers;             /* [ZT_HANDS, ZT_BLOCK_BYTES] page-aligned */
-  char *slots;               /* [n_slots, ZT_BLOCK_BYTES], page-aligned */
-  int n_slots;
+  zt_slots slots;
+  char *buffers; /* [ZT_HANDS, slots.each] page-aligned */
+  char *copies;  /* [slots.bytes] page-aligned */
   int *free_slots, n_free;
   int next;        /* block that nobody has begun to write */
   double raw_rate; /* bytes a second this rank could write; 0: unknown */
@@ -99,7 +107,8 @@ struct zt_restart_writer {
 /** Cut this rank's shard into blocks, with `staging` bytes of slots. */
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging);
 void zt_blocks_destroy(zt_restart_writer *w);
-/** Bring the slots into memory, so that the first save does not wait for it. */
+/** Where a save copies everything, bring its memory in, so that the first one
+ * does not wait for that. */
 void zt_blocks_touch(zt_restart_writer *w);
 /** A save begins: all blocks are live. */
 void zt_blocks_begin(zt_restart_writer *w);
@@ -108,7 +117,7 @@ void zt_blocks_begin(zt_restart_writer *w);
 zt_status zt_blocks_stage_all(zt_restart_writer *w);
 /** By a writing thread: the next block's content; from then on the run may
  *  change it.
- *  \param[out] buffer  [ZT_BLOCK_BYTES]
+ *  \param[out] buffer  [w->slots.each]
  *  \param[out] index   -1: there is none left */
 zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index);
 /** By a writing thread after a failure: nothing more will be taken. */

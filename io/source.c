@@ -225,6 +225,13 @@ zt_status zt_source_share(zt_source *s) {
 
 /* ---- Reading ---- */
 
+int64_t zt_source_config_bytes(const zt_source *source) {
+  int64_t bytes = 0;
+  for (int i = 0; i < source->n_config; i++)
+    bytes += source->config[i].size;
+  return bytes;
+}
+
 int zt_source_find(const zt_source *s, const char *name) {
   int low = 0, high = s->n_tensors - 1;
   while (low <= high) {

@@ -96,6 +96,8 @@ zt_status zt_source_share(zt_source *source);
 /** Sets *source to NULL; NULL is allowed.  Collective. */
 void zt_source_close(zt_source **source);
 
+/** Bytes of all configuration files.  Local. */
+int64_t zt_source_config_bytes(const zt_source *source);
 /** Index of a tensor by name, -1 if there is none.  Local. */
 int zt_source_find(const zt_source *source, const char *name);
 /** The first tensor with the same data: itself, or what it is tied to. */

@@ -37,6 +37,8 @@ static void check_load(const char *name) {
 
 /* ---- State that changes while it is being written ---- */
 
+enum { BLOCK_BYTES = ZT_BLOCK_CELLS * ZT_STATES_BYTES };
+
 /* The optimizer of a run: it asks, then changes, here to what would show. */
 static void poison(int64_t at, int64_t n) {
   ck_zt_ok(zt_restart_protect(h.writer, at, n));
@@ -61,7 +63,8 @@ START_TEST(nothing_of_the_next_step) {
     int64_t piece, shift;
   } pieces[] = {{BLOCK, 0}, {BLOCK, 1},      {BLOCK, -1},
                 {1999, 0},  {3 * BLOCK, -1}, {1 << 30, 0}};
-  static const size_t staging[] = {0, ZT_BLOCK_BYTES, 2 * ZT_BLOCK_BYTES,
+  static const size_t staging[] = {0, (ZT_HANDS + 1) * BLOCK_BYTES,
+                                   (ZT_HANDS + 2) * BLOCK_BYTES,
                                    (size_t) 1 << 30};
   zt_restart_end end;
   open_held("poison", HELD_BLOCKS);
@@ -83,6 +86,27 @@ START_TEST(nothing_of_the_next_step) {
       snprintf(name, sizeof name, "step-%09d", (int) step);
       check_load(name);
     }
+  }
+  held_free(&h);
+}
+END_TEST
+
+/* What a plan counts is what is taken, on the first rank. */
+START_TEST(planned_memory) {
+  static const size_t staging[] = {0, (ZT_HANDS + 1) * BLOCK_BYTES,
+                                   (size_t) 1 << 30};
+  open_held("plan", HELD_BLOCKS);
+  for (size_t s = 0; s < sizeof staging / sizeof *staging; s++) {
+    size_t planned =
+        zt_restart_writer_bytes(&h.params, comm->size, staging[s], 0);
+    held_writer(&h, 0, staging[s]);
+    const zt_restart_writer *w = h.writer;
+    size_t taken = w->slots.bytes + ZT_HANDS * w->slots.each +
+                   (size_t) w->cells * ZT_STATES * sizeof(uint64_t) +
+                   (size_t) w->parts[w->mine].checksums;
+    ck_assert_msg(taken <= planned && (comm->rank || planned - taken < 1 << 17),
+                  "rank %d: %zu bytes planned, %zu taken", comm->rank, planned,
+                  taken);
   }
   held_free(&h);
 }
@@ -269,6 +293,7 @@ static Suite *make_suite(void) {
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 120);
   tcase_add_test(all, nothing_of_the_next_step);
+  tcase_add_test(all, planned_memory);
   tcase_add_test(all, any_ranks_and_parts);
   tcase_add_test(all, same_step_again);
   tcase_add_test(all, retention);

@@ -36,26 +36,32 @@ static zt_status model_of_config(const zt_settings *settings,
   return status;
 }
 
+/* The files beside the weights are known where weights are. */
 static zt_status open_model(zt_comm *comm, const zt_settings *settings,
-                            zt_model **model) {
+                            zt_model **model, int64_t *config_bytes) {
   zt_source *source;
+  *config_bytes = 0;
   if (!settings->model.weights[0])
     return zt_agree(comm, model_of_config(settings, model));
   ZT_TRY(zt_checkpoint_open(settings->model.weights, comm, &source));
   zt_status status = zt_agree(
       comm, zt_weights_model(source, settings->zero.unit_limit, model, NULL));
+  *config_bytes = zt_source_config_bytes(source);
   zt_source_close(&source);
   return status;
 }
 
 static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
-                           const zt_model *model, int ranks, zt_plan *plan) {
+                           const zt_model *model, int64_t config_bytes,
+                           int ranks, zt_plan *plan) {
   zt_device *dev = NULL;
   zt_step_options options = zt_step_options_of(settings, model);
   ZT_TRY(zt_agree(comm, zt_plan_check_task(settings, model)));
   ZT_TRY(zt_open_device_to_plan(settings->runtime.device,
                                 settings->runtime.threads, comm, &dev));
   zt_status status = zt_plan_make(model, &options, dev, ranks, plan);
+  if (status == ZT_OK)
+    zt_plan_add_saves(plan, model, settings, config_bytes);
   zt_device_destroy(&dev);
   return zt_agree(comm, status);
 }
@@ -63,10 +69,12 @@ static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
 zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
                         int ranks, bool json) {
   zt_model *model = NULL;
+  int64_t config_bytes;
   zt_plan plan;
   zt_text text = {0};
-  ZT_TRY(open_model(program->comm, settings, &model));
-  zt_status status = make_plan(program->comm, settings, model, ranks, &plan);
+  ZT_TRY(open_model(program->comm, settings, &model, &config_bytes));
+  zt_status status =
+      make_plan(program->comm, settings, model, config_bytes, ranks, &plan);
   zt_model_destroy(&model);
   ZT_TRY(status);
   zt_plan_format(&plan, json, &text);
@@ -92,13 +100,14 @@ static zt_status check_data(const zt_settings *s, const zt_model *model) {
 
 zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {
   zt_model *model = NULL;
+  int64_t config_bytes;
   zt_plan plan;
   int count;
   zt_comm *comm = program->comm;
-  ZT_TRY(open_model(comm, settings, &model));
+  ZT_TRY(open_model(comm, settings, &model, &config_bytes));
   zt_status status = zt_agree(comm, check_data(settings, model));
   if (status == ZT_OK)
-    status = make_plan(comm, settings, model, comm->size, &plan);
+    status = make_plan(comm, settings, model, config_bytes, comm->size, &plan);
   zt_comm_local_rank(comm, &count);
   if (status == ZT_OK)
     status = zt_agree(comm, zt_plan_check_memory(&plan, count));

@@ -133,6 +133,13 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
   return status;
 }
 
+void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
+                       const zt_settings *settings, int64_t config_bytes) {
+  plan->saves = zt_restart_writer_bytes(
+      &model->params, plan->ranks, settings->restart.staging, config_bytes);
+  plan->total += plan->saves;
+}
+
 /* ---- For people ---- */
 
 static void add_line(zt_text *text, const char *what, double bytes,
@@ -161,6 +168,7 @@ static void format_table(const zt_plan *p, zt_text *text) {
            "inputs, tables, gradients between stages");
   add_line(text, "host", (double) (s->pass.host + s->inputs),
            "records, token ids of a step");
+  add_line(text, "saves", (double) p->saves, "restarts on their way to disk");
   add_line(text, "total", (double) p->total, "");
   zt_text_add(text,
               "a step\n"
@@ -182,13 +190,14 @@ static void format_json(const zt_plan *p, zt_text *text) {
       "{\"parameters\": %" PRId64 ", \"ranks\": %d, \"largest_unit\": %" PRId64
       ", \"bytes\": {\"state\": %zu, \"units\": %zu, \"staging\": %zu, "
       "\"saved\": %zu, \"work\": %zu, \"fixed\": %zu, \"host\": %zu, "
-      "\"total\": %zu}, \"micro_batches\": %" PRId64 ", \"rounds\": %" PRId64
+      "\"saves\": %zu, \"total\": %zu}, \"micro_batches\": %" PRId64
+      ", \"rounds\": %" PRId64
       ", \"idle\": %.6g, \"flops\": %.17g, \"gathered_bytes\": %" PRIu64
       ", \"reduced_bytes\": %" PRIu64 ", \"restart_bytes\": %" PRId64 "}\n",
       p->parameters, p->ranks, p->largest_unit, s->zero3.state, s->zero3.units,
       s->zero3.staging, s->pass.saved, s->pass.work, s->pass.fixed,
-      s->pass.host + s->inputs, p->total, p->micro_batches, p->rounds, p->idle,
-      p->flops, p->gathered, p->reduced, p->restart_bytes);
+      s->pass.host + s->inputs, p->saves, p->total, p->micro_batches, p->rounds,
+      p->idle, p->flops, p->gathered, p->reduced, p->restart_bytes);
 }
 
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text) {
@@ -213,7 +222,7 @@ zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here) {
     return ZT_OK;
   return zt_fail(ZT_ERR_MEMORY,
                  "does not fit: %d rank%s here need %s, %s are free; use more "
-                 "nodes, train.recompute = true or a smaller train.microbatch",
+                 "nodes, a smaller train.microbatch or restart.staging",
                  ranks_here, ranks_here > 1 ? "s" : "",
                  zt_human_bytes(needed, need), zt_human_bytes(there, have));
 }

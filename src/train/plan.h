@@ -13,7 +13,8 @@ typedef struct zt_plan {
   int ranks;
   int64_t parameters;
   zt_step_sizes sizes; /* of rank 0, which has the most to do */
-  size_t total;        /* bytes of a rank: all arenas */
+  size_t saves;        /* bytes: restarts on their way to disk */
+  size_t total;        /* bytes of a rank: all of these */
   int64_t micro_batches, rounds;
   double idle;                /* share of ranks x rounds */
   double flops;               /* of rank 0's matrix products in a step */
@@ -41,6 +42,11 @@ zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
  *  \return ZT_ERR_MEMORY, ZT_ERR_CONFIG. */
 zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
                        const zt_device *like, int ranks, zt_plan *plan);
+
+/** Add what saves take.  Local.
+ *  \param[in] config_bytes  of the files beside the weights; 0 if unknown */
+void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
+                       const zt_settings *settings, int64_t config_bytes);
 
 /** Tables for people, or one JSON object. */
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text);

@@ -86,6 +86,8 @@ static zt_status allocate(zt_trainer *t) {
   int count;
   zt_status status =
       zt_plan_make(t->model, &options, t->dev, t->comm->size, &t->plan);
+  zt_plan_add_saves(&t->plan, t->model, t->settings,
+                    zt_source_config_bytes(t->source));
   zt_comm_local_rank(t->comm, &count);
   if (status == ZT_OK)
     status = zt_plan_check_memory(&t->plan, count);
