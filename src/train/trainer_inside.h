@@ -73,6 +73,10 @@ zt_status zt_trainer_choose(zt_trainer *t);
 /** Fill the slices from the source; a restart that proves damaged is set aside
  *  and the next older one taken.  Collective, agreed. */
 zt_status zt_trainer_load(zt_trainer *t);
+/** After a start from a restart asked for by name: what stands in the run's
+ *  directory and does not lead to it is moved away, so that the next start goes
+ *  on with this branch.  Local, rank 0. */
+zt_status zt_trainer_leave_branch(const zt_trainer *t);
 /** Compare the configuration with the restart's: what must be as stored, and
  *  what changed.  Collective, agreed. */
 zt_status zt_trainer_compare(zt_trainer *t);

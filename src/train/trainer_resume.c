@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -42,28 +43,64 @@ static zt_status open_next(zt_trainer *t, int from) {
                  t->restart_dir, t->list.count);
 }
 
+/* No falling back from what was asked for by name. */
 static zt_status open_path(zt_trainer *t) {
   zt_restart *restart;
-  t->list.count = 0; /* no falling back from what was asked for by name */
   ZT_TRY(zt_restart_open(t->request->restart, t->comm, &restart, NULL));
   return take(t, &restart);
 }
 
-/* A new start leaves old restarts whole, but out of the way. */
-static zt_status move_old_restarts(zt_trainer *t) {
-  char to[PATH_MAX];
+/* A directory for restarts of another branch, which stay whole but out of the
+ * way. */
+static zt_status find_aside(const zt_trainer *t, char to[PATH_MAX]) {
   struct stat st;
-  if (!t->root || t->list.count == 0)
-    return ZT_OK;
   for (int i = 1; i < 10000; i++) {
     ZT_TRY(zt_path(to, "%s.old-%d", t->restart_dir, i));
     if (lstat(to, &st) != 0)
       break;
   }
+  return ZT_OK;
+}
+
+static zt_status move_old_restarts(zt_trainer *t) {
+  char to[PATH_MAX];
+  if (!t->root || t->list.count == 0)
+    return ZT_OK;
+  ZT_TRY(find_aside(t, to));
   if (rename(t->restart_dir, to) != 0)
     return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot be moved out of the way",
                          t->restart_dir);
   zt_info("--restart none: the old restarts are now in %s", to);
+  return ZT_OK;
+}
+
+/* Whether the restart asked for by name is one of this run's. */
+static bool is_own(const zt_trainer *t) {
+  char path[PATH_MAX];
+  struct stat there, own;
+  return zt_path(path, "%s/..", t->request->restart) == ZT_OK &&
+         stat(path, &there) == 0 && stat(t->restart_dir, &own) == 0 &&
+         there.st_ino == own.st_ino && there.st_dev == own.st_dev;
+}
+
+zt_status zt_trainer_leave_branch(const zt_trainer *t) {
+  char to[PATH_MAX], from[PATH_MAX], place[PATH_MAX];
+  int64_t kept = t->candidate < 0 && is_own(t) ? t->first : -1;
+  int moved = 0;
+  ZT_TRY(find_aside(t, to));
+  for (int i = 0; i < t->list.count && t->candidate < 0; i++) {
+    const char *name = t->list.names[i];
+    if (atoll(name + strlen("step-")) <= kept)
+      continue;
+    ZT_TRY(zt_path(from, "%s/%s", t->restart_dir, name));
+    ZT_TRY(zt_path(place, "%s/%s", to, name));
+    if ((moved++ == 0 && mkdir(to, 0777) != 0) || rename(from, place) != 0)
+      return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot be moved to %s", from,
+                           to);
+  }
+  if (moved)
+    zt_info("--restart: %d restarts of another branch are now in %s", moved,
+            to);
   return ZT_OK;
 }
 

@@ -286,6 +286,8 @@ zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
                   zt_weights_model(t->source, t->settings->zero.unit_limit,
                                    &t->model, NULL)));
   ZT_TRY(prepare(t));
+  if (zt_restart_of(t->source))
+    ZT_TRY(zt_agree(t->comm, t->root ? zt_trainer_leave_branch(t) : ZT_OK));
   if (t->candidate >= 0) /* it may have fallen back */
     snprintf(t->newest, sizeof t->newest, "%s", t->list.names[t->candidate]);
   zt_source_close(&t->source);
