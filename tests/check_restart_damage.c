@@ -177,6 +177,15 @@ static bytes copy_of(const bytes *f) {
   return copy;
 }
 
+/* Another file in place of one.
+ * \return false if it is no other: parts without elements are alike */
+static bool put_instead(const bytes *was, const bytes *by) {
+  bytes file = *by;
+  memcpy(file.name, was->name, sizeof file.name);
+  write_bytes(&file);
+  return was->size != by->size || memcmp(was->data, by->data, was->size) != 0;
+}
+
 /* Damage the restart at `place`.
  * \param[out] touched  what the message has to name
  * \return false if this draw damages nothing */
@@ -190,24 +199,15 @@ static bool damage(int kind, const char **touched) {
   case MISSING:
     ck_zt_ok(zt_path(path, "%s/%s", place, was->name));
     return unlink(path) == 0;
-  case SWAPPED_PARTS: {
-    bytes a = whole.files[2], b = whole.files[part];
+  case SWAPPED_PARTS:
     *touched = "part-";
-    if (part == 2)
-      return false;
-    strcpy(a.name, whole.files[part].name);
-    strcpy(b.name, whole.files[2].name);
-    write_bytes(&a);
-    write_bytes(&b);
-    return true;
-  }
+    put_instead(&whole.files[part], &whole.files[2]);
+    return put_instead(&whole.files[2], &whole.files[part]);
   case OLD_FILE:
-    write_bytes(&older.files[f]);
-    return true;
+    return put_instead(was, &older.files[f]);
   case FOREIGN_PART:
     *touched = whole.files[part].name;
-    write_bytes(&foreign.files[part]);
-    return true;
+    return put_instead(&whole.files[part], &foreign.files[part]);
   case WHOLE_OLD:
     for (int i = 0; i < whole.count; i++)
       write_bytes(&older.files[i]);
