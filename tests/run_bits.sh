@@ -63,7 +63,6 @@ resume plain $((steps * 3 / 4)) 2
 same plain 2 -s train.recompute=false
 same plain 3 -s zero.prefetch=0 -s runtime.threads=2
 same plain 2 -s zero.prefetch=3 -s restart.async=false
-same plain 2 -s zero.unit_limit=0 -s log.tensorboard=true -s log.every_steps=1
 for ranks in $more; do
   same plain $ranks -s zero.prefetch=0
   resume plain $((steps / 4)) $ranks
