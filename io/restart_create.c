@@ -8,7 +8,6 @@
 #include "io/restart_views.h"
 #include "io/restart_writer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,10 +76,11 @@ static zt_status prepare_memory(zt_restart_writer *w,
 
 /* A restart is as durable as the names that lead to it. */
 static zt_status make_directory(const char *dir) {
+  struct stat st;
+  if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+    return ZT_OK;
   if (mkdir(dir, 0777) == 0)
     return zt_sync_directory(dir);
-  if (errno == EEXIST)
-    return ZT_OK;
   return zt_fail_errno(ZT_ERR_CREATE, "%s: cannot make the directory", dir);
 }
 

@@ -19,10 +19,10 @@ zt_status zt_trainer_guard(void *trainer, int64_t at, int64_t n) {
   return zt_restart_protect(t->writer, at, n);
 }
 
-/* A save that fails for want of space or by a bad disk costs the restart, not
- * the run; too many in a row end it, in good order. */
+/* A save that fails for want of space or memory or by a bad disk costs the
+ * restart, not the run; too many in a row end it, in good order. */
 static zt_status count_failure(zt_trainer *t, zt_status status) {
-  if (status != ZT_ERR_IO && status != ZT_ERR_CREATE)
+  if (status != ZT_ERR_IO && status != ZT_ERR_CREATE && status != ZT_ERR_MEMORY)
     return status;
   char *message = t->failure;
   snprintf(message, sizeof t->failure, "%s", zt_last_error());
@@ -36,9 +36,8 @@ static zt_status count_failure(zt_trainer *t, zt_status status) {
   }
   if (t->failures <= t->settings->restart.max_failures)
     return ZT_OK;
-  return zt_fail(status == ZT_ERR_CREATE ? ZT_ERR_IO : status,
-                 "%.150s (saves that failed in a row: %" PRId64 ")", message,
-                 t->failures);
+  return zt_fail(ZT_ERR_IO, "%.150s (saves that failed in a row: %" PRId64 ")",
+                 message, t->failures);
 }
 
 /* What is said and done when a save is committed. */
