@@ -66,7 +66,9 @@ zt_status zt_restart_start(zt_restart_writer *writer,
     return zt_fail(ZT_ERR_INTERNAL, "a restart is being written already");
   w->began = zt_clock_ns();
   w->stall = 0;
+  zt_beat("waiting for the thread that writes");
   zt_writer_wait(w); /* it may still measure or clean */
+  zt_beat("making the files of a restart");
   w->save = *save;
   w->digest = 0;
   memset(w->tables, 0, (size_t) w->n_parts * sizeof *w->tables);

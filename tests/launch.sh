@@ -4,14 +4,18 @@
 # lib.sh.
 
 # start RANKS ARGUMENT...: ztrain run.cfg on so many ranks; each leaves its
-# process number in pid.RANK, all output is in err.
+# process number in pid.RANK, all output is in err.  Rank $held, if any, is
+# stopped before it begins.
+held=
 start() {
   ranks=$1
   shift
   rm -f pid.*
-  mpiexec -n "$ranks" sh -c '
+  held=$held mpiexec -n "$ranks" sh -c '
+    rank=${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}
     echo $$ >pid.tmp.$$
-    mv pid.tmp.$$ pid.${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}}
+    mv pid.tmp.$$ pid.$rank
+    [ "$rank" != "$held" ] || kill -s STOP $$
     exec ztrain run.cfg "$@"' sh "$@" >out 2>err </dev/null &
   launcher=$!
   for rank in $(seq 0 $((ranks - 1))); do

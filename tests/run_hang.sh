@@ -62,15 +62,23 @@ if [ -e "$shim" ] && LD_PRELOAD=$shim ztinfo --version >/dev/null 2>&1; then
   rm -rf run
   good 2 env LD_PRELOAD="$shim" ZT_SHIM_FAIL=write:1+:slow \
     ztrain run.cfg -s run.watchdog_seconds=1 -s restart.every_steps=0
-  rm -rf run
-  cases=$((cases + 1))
-  on 2 env LD_PRELOAD="$shim" ZT_SHIM_FAIL=write:3:stuck \
-    ztrain run.cfg -s run.watchdog_seconds=1 -s restart.every_steps=0
-  ztinfo status run >status
-  says 'failed with code 76 on rank 1' status "a write that never ends"
-  ztinfo hang run >report
-  says "^rank 1 of 2 is out of step: at 'writing a restart' .*; the others are \
-in the end of a save" report "a write that never ends"
+  # In the save itself, and while the disk's own rate is still measured.
+  for where in step- .rate; do
+    rm -rf run
+    cases=$((cases + 1))
+    on 2 env LD_PRELOAD="$shim" ZT_SHIM_FAIL=write:1:stuck \
+      ZT_SHIM_UNDER="run/restart/$where" \
+      ztrain run.cfg -s run.watchdog_seconds=1 -s restart.every_steps=0
+    ztinfo status run >status
+    says 'failed with code 76 on rank 1' status "$where: a write never ends"
+    ztinfo hang run >report
+    case $where in
+      step-) says "^rank 1 of 2 is out of step: at 'writing a restart' .*; the \
+others are in the end of a save" report "$where: a write never ends" ;;
+      *) says "^rank 1 of 2 is out of step: at 'waiting for the thread that \
+writes' .*; the others are in all-reduce" report "$where: a write never ends" ;;
+    esac
+  done
   rm -rf run
 fi
 

@@ -34,8 +34,9 @@ steps stopped | cmp - whole.steps || fail "$lives lives: other steps"
 rm -rf run stopped
 
 # Before anything is loaded: the signal comes while MPI starts.
+held=1
 start 2 "$@"
-send STOP 1
+held=
 until_true "rank 0 is ready" is_ready 0
 send USR1 0
 send CONT 1
