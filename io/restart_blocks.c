@@ -76,6 +76,10 @@ static zt_slots size_slots(int64_t cells, int64_t largest, int n_blocks,
   return s;
 }
 
+size_t zt_buffers_bytes(const zt_slots *slots) {
+  return slots->all ? 0 : ZT_HANDS * slots->each;
+}
+
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   const zt_part *part = &w->parts[w->mine];
   int64_t largest = 0;
@@ -99,7 +103,7 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   }
   if (!w->free_slots)
     return ZT_ERR_MEMORY;
-  ZT_TRY(map(ZT_HANDS * w->slots.each, &w->buffers));
+  ZT_TRY(map(zt_buffers_bytes(&w->slots), &w->buffers));
   return map(w->slots.bytes, &w->copies);
 }
 
@@ -117,13 +121,13 @@ size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
     blocks += (int) ((n + ZT_BLOCK_CELLS - 1) / ZT_BLOCK_CELLS);
   }
   zt_slots slots = size_slots(cells, largest, blocks, staging);
-  return slots.bytes + ZT_HANDS * slots.each +
+  return slots.bytes + zt_buffers_bytes(&slots) +
          (size_t) cells * ZT_STATES * sizeof(uint64_t) +
          zt_restart_front_bytes(params, config_bytes);
 }
 
 void zt_blocks_destroy(zt_restart_writer *w) {
-  unmap(w->buffers, ZT_HANDS * w->slots.each);
+  unmap(w->buffers, zt_buffers_bytes(&w->slots));
   unmap(w->copies, w->slots.bytes);
   for (int s = 0; s < ZT_STATES; s++)
     free(w->sums[s]);
@@ -190,7 +194,8 @@ void zt_blocks_touch(zt_restart_writer *w) {
   memset(w->copies, 0, w->slots.bytes);
 }
 
-zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {
+zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index,
+                         const char **content) {
   zt_status status = ZT_OK;
   *index = -1;
   pthread_mutex_lock(&w->lock);
@@ -206,10 +211,12 @@ zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index) {
   bool staged = b->state == ZT_BLOCK_STAGED;
   b->state = ZT_BLOCK_READING;
   pthread_mutex_unlock(&w->lock);
-  if (staged)
-    memcpy(buffer, copy_of(w, b), bytes);
-  else
-    status = copy_block(w, b, buffer);
+  char *place = w->slots.all ? copy_of(w, b) : buffer;
+  if (!staged)
+    status = copy_block(w, b, place);
+  else if (!w->slots.all)
+    memcpy(place, copy_of(w, b), bytes);
+  *content = place;
   pthread_mutex_lock(&w->lock);
   if (staged && !w->slots.all)
     w->free_slots[w->n_free++] = b->slot;

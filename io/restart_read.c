@@ -36,12 +36,17 @@ void zt_restart_cursor_close(zt_restart_cursor *cursor) {
   cursor->part = -1;
 }
 
+/* Room for ZT_READ_CELLS. */
+static zt_status make_cells(float **cells) {
+  const size_t bytes = (size_t) ZT_READ_CELLS * ZT_CELL_BYTES;
+  *cells = aligned_alloc(ZT_DIRECT_ALIGN, bytes);
+  return *cells ? ZT_OK
+                : zt_fail(ZT_ERR_MEMORY, "out of memory (%zu bytes)", bytes);
+}
+
 static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
                            int part) {
-  const size_t bytes = (size_t) ZT_READ_CELLS * ZT_CELL_BYTES;
   char name[32];
-  if (!c->cells && !(c->cells = aligned_alloc(ZT_DIRECT_ALIGN, bytes)))
-    return zt_fail(ZT_ERR_MEMORY, "out of memory (%zu bytes)", bytes);
   if (c->part == part)
     return ZT_OK;
   zt_direct_close(&c->file);
@@ -72,17 +77,21 @@ static zt_status damaged_cell(const zt_restart *r, const char *path, int state,
 
 zt_status zt_restart_read_cells(const zt_restart *r, zt_restart_cursor *c,
                                 int part, int state, int64_t cell, int64_t n,
-                                int64_t flat) {
+                                int64_t flat, float *cells) {
   const zt_part *p = &r->inside->parts[part].part;
   uint64_t sums[ZT_READ_CELLS];
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_READ));
   ZT_TRY(open_part(r, c, part));
-  ZT_TRY(zt_direct_read(&c->file, c->cells, (size_t) n * ZT_CELL_BYTES,
+  if (!cells && !c->cells)
+    ZT_TRY(make_cells(&c->cells));
+  if (!cells)
+    cells = c->cells;
+  ZT_TRY(zt_direct_read(&c->file, cells, (size_t) n * ZT_CELL_BYTES,
                         p->data[state] + cell * ZT_CELL_BYTES));
   ZT_TRY(zt_direct_read(&c->file, sums, (size_t) n * sizeof *sums,
                         p->checksums + (state * p->cells + cell) * 8));
   for (int64_t i = 0; i < n; i++)
-    if (zt_cell_checksum(c->cells + i * ZT_GRID) != sums[i])
+    if (zt_cell_checksum(cells + i * ZT_GRID) != sums[i])
       return damaged_cell(r, c->path, state, cell + i, flat + i * ZT_GRID);
   return ZT_OK;
 }
@@ -105,11 +114,15 @@ static zt_status read_in_part(const zt_restart *r, zt_restart_cursor *c,
     if (n > ZT_READ_CELLS)
       n = ZT_READ_CELLS;
     int64_t stop = at + n * ZT_GRID < end ? at + n * ZT_GRID : end;
-    ZT_TRY(zt_restart_read_cells(r, c, part, state,
-                                 in->parts[part].start[unit] + cell, n,
-                                 in->unit_start[unit] + at));
-    memcpy(values, c->cells + (begin - at),
-           (size_t) (stop - begin) * sizeof *values);
+    /* Whole cells go straight to where they are wanted. */
+    bool whole = begin == at && stop == at + n * ZT_GRID &&
+                 (uintptr_t) values % ZT_DIRECT_ALIGN == 0;
+    ZT_TRY(zt_restart_read_cells(
+        r, c, part, state, in->parts[part].start[unit] + cell, n,
+        in->unit_start[unit] + at, whole ? values : NULL));
+    if (!whole)
+      memcpy(values, c->cells + (begin - at),
+             (size_t) (stop - begin) * sizeof *values);
     values += stop - begin;
     begin = stop;
   }
@@ -232,8 +245,10 @@ static void *read_hand(void *argument) {
   shard_read *job = argument;
   zt_restart_cursor cursor;
   zt_restart_cursor_init(&cursor);
-  float *values = zt_calloc(PIECE, sizeof *values);
-  zt_status status = values ? read_pieces(job, &cursor, values) : ZT_ERR_MEMORY;
+  float *values = NULL;
+  zt_status status = make_cells(&values);
+  if (status == ZT_OK)
+    status = read_pieces(job, &cursor, values);
   if (status != ZT_OK)
     stop_reading(job, status);
   free(values);

@@ -19,7 +19,7 @@
 typedef struct hand {
   zt_restart_writer *w;
   zt_direct *part;
-  char *buffer;           /* [w->slots.each] */
+  char *buffer;           /* [w->slots.each]; NULL if slots.all */
   uint64_t table, digest; /* of its blocks */
   zt_status status;
   char message[ZT_MESSAGE_SIZE];
@@ -48,14 +48,14 @@ static uint64_t digest_block(const zt_restart_writer *w, const zt_block *b,
   return sum;
 }
 
-static zt_status write_block(hand *h, int index) {
+static zt_status write_block(hand *h, int index, const char *content) {
   zt_restart_writer *w = h->w;
   const zt_part *part = &w->parts[w->mine];
   const zt_block *b = &w->blocks[index];
   size_t bytes = (size_t) b->cells * ZT_CELL_BYTES;
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_WRITE));
   for (int s = 0; s < ZT_STATES; s++) {
-    const char *cells = h->buffer + (size_t) s * bytes;
+    const char *cells = content + (size_t) s * bytes;
     uint64_t *sums = w->sums[s] + b->sums;
     for (int64_t c = 0; c < b->cells; c++) {
       sums[c] = zt_cell_checksum(cells + c * ZT_CELL_BYTES);
@@ -70,11 +70,12 @@ static zt_status write_block(hand *h, int index) {
 
 static void *write_blocks(void *argument) {
   hand *h = argument;
+  const char *content = NULL;
   int index;
   do {
-    h->status = zt_blocks_take(h->w, h->buffer, &index);
+    h->status = zt_blocks_take(h->w, h->buffer, &index, &content);
     if (h->status == ZT_OK && index >= 0)
-      h->status = write_block(h, index);
+      h->status = write_block(h, index, content);
   } while (h->status == ZT_OK && index >= 0);
   if (h->status != ZT_OK) {
     snprintf(h->message, sizeof h->message, "%s", zt_last_error());
@@ -107,8 +108,11 @@ static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
   bool helps[ZT_HANDS] = {false};
   zt_status status = ZT_OK;
   for (int i = 0; i < ZT_HANDS; i++)
-    hands[i] = (hand){
-        .w = w, .part = f, .buffer = w->buffers + (size_t) i * w->slots.each};
+    hands[i] = (hand){.w = w,
+                      .part = f,
+                      .buffer = w->slots.all
+                                    ? NULL
+                                    : w->buffers + (size_t) i * w->slots.each};
   for (int i = 1; i < ZT_HANDS && i < w->n_blocks; i++)
     helps[i] = pthread_create(&helpers[i], NULL, write_blocks, &hands[i]) == 0;
   write_blocks(&hands[0]);
@@ -152,9 +156,11 @@ static zt_status write_part(zt_restart_writer *w) {
 /* What the directory takes at best, beside which saves are judged. */
 static void measure_directory(zt_restart_writer *w) {
   size_t bytes = (size_t) w->cells * ZT_STATES_BYTES;
-  w->raw_rate = zt_raw_write_rate(w->dir, w->comm->rank, bytes, w->buffers,
-                                  ZT_HANDS * w->slots.each);
+  size_t piece = ZT_HANDS * w->slots.each;
   zt_blocks_touch(w);
+  w->raw_rate = zt_raw_write_rate(
+      w->dir, w->comm->rank, bytes, w->slots.all ? w->copies : w->buffers,
+      w->slots.all && piece > w->slots.bytes ? w->slots.bytes : piece);
 }
 
 static zt_status run_job(zt_restart_writer *w, zt_writer_job job) {

@@ -97,7 +97,7 @@ static zt_status verify_cells(verification *v, int part, int state, int unit,
     end = begin + n * ZT_GRID;
   zt_status status = zt_restart_read_cells(
       v->restart, &v->restart->inside->cursor, part, state, p->start[unit] + at,
-      n, in->unit_start[unit] + begin);
+      n, in->unit_start[unit] + begin, NULL);
   if (status == ZT_OK)
     digest_cells(v, state, in->unit_start[unit] + begin,
                  in->unit_start[unit] + end);

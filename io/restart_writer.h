@@ -74,7 +74,7 @@ struct zt_restart_writer {
   int64_t cells;             /* of this rank */
   uint64_t *sums[ZT_STATES]; /* [cells] */
   zt_slots slots;
-  char *buffers; /* [ZT_HANDS, slots.each] page-aligned */
+  char *buffers; /* [ZT_HANDS, slots.each] page-aligned; none if slots.all */
   char *copies;  /* [slots.bytes] page-aligned */
   int *free_slots, n_free;
   int next;        /* block that nobody has begun to write */
@@ -117,9 +117,14 @@ void zt_blocks_begin(zt_restart_writer *w);
 zt_status zt_blocks_stage_all(zt_restart_writer *w);
 /** By a writing thread: the next block's content; from then on the run may
  *  change it.
- *  \param[out] buffer  [w->slots.each]
- *  \param[out] index   -1: there is none left */
-zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index);
+ *  \param[in]  buffer  [w->slots.each], where blocks have no places of their
+ * own \param[out] index   -1: there is none left \param[out] content of the
+ * block: all states, one after the other; page- aligned, until the thread takes
+ * the next block */
+zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index,
+                         const char **content);
+/** Bytes of the writing threads' buffers: none where each block has a place. */
+size_t zt_buffers_bytes(const zt_slots *slots);
 /** By a writing thread after a failure: nothing more will be taken. */
 void zt_blocks_abandon(zt_restart_writer *w);
 

@@ -101,7 +101,7 @@ START_TEST(planned_memory) {
         zt_restart_writer_bytes(&h.params, comm->size, staging[s], 0);
     held_writer(&h, 0, staging[s]);
     const zt_restart_writer *w = h.writer;
-    size_t taken = w->slots.bytes + ZT_HANDS * w->slots.each +
+    size_t taken = w->slots.bytes + zt_buffers_bytes(&w->slots) +
                    (size_t) w->cells * ZT_STATES * sizeof(uint64_t) +
                    (size_t) w->parts[w->mine].checksums;
     ck_assert_msg(taken <= planned && (comm->rank || planned - taken < 1 << 17),
