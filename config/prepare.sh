@@ -16,9 +16,10 @@ modules="hdf5-mpich|hdf5-openmpi|hdf5-mpi libconfig jansson libxxhash openblas
 packages="autoconf automake make pkg-config gcc libc6-dev mpich libmpich-dev
   libhdf5-mpich-dev libconfig-dev libjansson-dev libxxhash-dev libopenblas-dev
   libpcre2-dev libutf8proc-dev check"
-# For a Slurm on one host, see tests/minislurm.
+# For a Slurm on one host, see tests/minislurm, and for a reader in Python.
 test_programs="munged slurmctld slurmd sbatch ip pgrep"
-test_packages="munge slurmctld slurmd slurm-client iproute2 procps"
+test_packages="munge slurmctld slurmd slurm-client iproute2 procps
+  python3-h5py python3-numpy"
 
 missing() {
   for p in $programs; do
@@ -40,7 +41,10 @@ missing_for_tests() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$p" > /dev/null ||
       { echo "$p"; return 0; }
   done
-  return 1
+  for p in "${PYTHON:-python3}" /usr/bin/python3; do
+    "$p" -c 'import h5py, numpy' 2> /dev/null && return 1
+  done
+  echo "h5py"
 }
 
 # add WHAT PACKAGE...: install packages, since WHAT is missing.

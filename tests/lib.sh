@@ -43,7 +43,7 @@ finish() {
 
 # on RANKS PROGRAM ARGUMENT...: run it; output in out and err, exit code in
 # $code.  More than $limit seconds are a hang: 124.
-limit=60
+limit=120
 ! is_long || limit=300
 on() {
   on_ranks=$1

@@ -13,8 +13,12 @@ ZT_WITH_TESTS=1 "$src/config/prepare.sh" "$build" --enable-werror || {
 cd "$build" || exit 1
 make -k check "$@"
 rc=$?
+grep -s -l -E "^:test-result: (FAIL|ERROR|XPASS)" tests/*.trs | while read -r trs; do
+  echo "== ${trs%.trs}, the end of its log:"
+  tail -n 15 "${trs%.trs}.log"
+done
 grep -h -s "^:test-result: SKIP" -l tests/*.trs | while read -r trs; do
-  echo "SKIP ${trs%.trs}: $(tail -n 1 "${trs%.trs}.log")"
+  echo "SKIP ${trs%.trs}: $(grep -m 1 "^skip" "${trs%.trs}.log")"
 done
 cat tests/*.trs 2> /dev/null | awk '
   /^:test-result: PASS/ {p++}
