@@ -398,34 +398,38 @@ END_TEST
 /* ---- Loss, choice ---- */
 
 static void check_loss(int variant, int64_t rows, int64_t vocabulary,
-                       bool gradient) {
+                       bool gradient, float smoothing, float z_loss) {
   int32_t labels[64];
   for (int64_t i = 0; i < rows; i++)
     labels[i] = i % 5 == 3 ? -100 : (int32_t) (i * 7 % vocabulary);
   cuda_array label = cuda_indices(labels, rows);
   cuda_array logits = cuda_numbers(ZT_FP32, rows * vocabulary, 1, 20);
-  cuda_array row_loss = cuda_numbers(ZT_FP32, rows, 2, NAN);
-  double loss[2] = {1.25, 1.25};
+  const bool terms = smoothing > 0 || z_loss > 0;
+  cuda_array row_loss = cuda_numbers(ZT_FP32, terms ? 2 * rows : rows, 2, NAN);
+  double wanted[2] = {1.25, 0.5}, loss[2] = {1.25, 0.5};
   zt_cross_entropy call = {.rows = rows,
                            .vocabulary = vocabulary,
                            .logits = logits.cpu,
                            .labels = labels,
                            .row_loss = row_loss.cpu,
-                           .loss = &loss[0],
+                           .loss = wanted,
+                           .smoothing = smoothing,
+                           .z_loss = z_loss,
                            .gradient = gradient};
   ck_zt_ok(zt_cross_entropy_run(cuda_cpu(), &call));
   zt_device *gpu = cuda_gpu(variant);
   void *sum;
-  ck_zt_ok(zt_device_allocate(gpu, sizeof *loss, &sum));
-  ck_zt_ok(zt_device_upload(gpu, sum, &loss[1], sizeof *loss));
+  ck_zt_ok(zt_device_allocate(gpu, sizeof loss, &sum));
+  ck_zt_ok(zt_device_upload(gpu, sum, loss, sizeof loss));
   call.logits = logits.gpu;
   call.labels = label.gpu;
   call.row_loss = row_loss.gpu;
   call.loss = sum;
   ck_zt_ok(zt_cross_entropy_run(gpu, &call));
-  ck_zt_ok(zt_device_download(gpu, &loss[1], sum, sizeof *loss));
-  zt_device_release(gpu, sum, sizeof *loss);
-  ck_assert_double_le(fabs(loss[1] - loss[0]), 1e-6 * loss[0]);
+  ck_zt_ok(zt_device_download(gpu, loss, sum, sizeof loss));
+  zt_device_release(gpu, sum, sizeof loss);
+  for (int i = 0; i < 2; i++)
+    ck_assert_double_le(fabs(loss[i] - wanted[i]), 1e-6 * fabs(wanted[i]));
   cuda_compare(&row_loss, "loss", 1e-6);
   if (gradient)
     cuda_compare(&logits, "loss: gradient", 2e-6);
@@ -435,9 +439,12 @@ static void check_loss(int variant, int64_t rows, int64_t vocabulary,
 }
 
 START_TEST(losses) {
-  for (int s = 0; s < SIZES; s++)
-    check_loss(_i, 1 + s * 9, sizes[s], s % 2);
-  check_loss(_i, 4, 2100, true);
+  for (int s = 0; s < SIZES; s++) {
+    check_loss(_i, 1 + s * 9, sizes[s], s % 2, 0, 0);
+    check_loss(_i, 1 + s * 9, sizes[s], true, s % 2 * 0.1f, 0.01f);
+  }
+  check_loss(_i, 4, 2100, true, 0, 0);
+  check_loss(_i, 4, 2100, false, 0.1f, 0);
 }
 END_TEST
 

@@ -322,6 +322,22 @@ static int64_t cross_entropy(const zt_cpu_kernels *k, const bench *b) {
   return n + ROWS;
 }
 
+static int64_t loss_terms(const zt_cpu_kernels *k, const bench *b) {
+  int64_t n = ROWS * b->d;
+  const int32_t labels[ROWS] = {-1, (int32_t) b->d - 1, 0};
+  memcpy(b->out, b->in, (size_t) n * sizeof *b->out);
+  zt_cross_entropy call = {.rows = ROWS,
+                           .vocabulary = b->d,
+                           .logits = b->out,
+                           .labels = labels,
+                           .row_loss = b->out + n,
+                           .smoothing = 0.1f,
+                           .z_loss = 0.01f,
+                           .gradient = true};
+  k->cross_entropy(&call, 0, ROWS);
+  return n + 2 * ROWS;
+}
+
 static int64_t reductions(const zt_cpu_kernels *k, const bench *b) {
   int64_t n = ROWS * b->d;
   double squares = k->sum_squares(b->in, n);
@@ -387,6 +403,7 @@ static const struct {
     {"softmax", softmax},
     {"causal softmax", causal_softmax},
     {"cross-entropy", cross_entropy},
+    {"loss terms", loss_terms},
     {"reductions", reductions},
     {"dropout", dropped_rows},
     {"small product", gemm_small},

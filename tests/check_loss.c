@@ -16,11 +16,13 @@ typedef struct large {
   float x[TOKENS * WIDTH];
   int32_t labels[TOKENS];
   /* Wanted. */
-  double loss, dx[TOKENS * WIDTH];
+  double loss, terms, dx[TOKENS * WIDTH];
   int32_t best[TOKENS];
 } large;
 
 static const double logit_scale = 0.5;
+#define SMOOTHING 0.125f
+#define Z_LOSS 0.0625f
 
 static double logit_of(const large *l, int row, int id) {
   double sum = 0;
@@ -30,20 +32,26 @@ static double logit_of(const large *l, int row, int id) {
 }
 
 static void reference_row(large *l, int row) {
-  double sum = 0, best = -INFINITY;
+  const double smoothing = SMOOTHING, z_loss = Z_LOSS;
+  double sum = 0, total = 0, best = -INFINITY;
   int32_t label = l->labels[row];
   for (int v = 0; v < VOCABULARY; v++) {
     double logit = logit_of(l, row, v);
     sum += exp(logit);
+    total += logit;
     if (logit > best)
       l->best[row] = v;
     best = fmax(best, logit);
   }
   if (label < 0)
     return;
-  l->loss += log(sum) - logit_of(l, row, label);
+  double wanted = logit_of(l, row, label), log_z = log(sum);
+  l->loss += log_z - wanted;
+  l->terms +=
+      smoothing * (wanted - total / VOCABULARY) + z_loss * log_z * log_z;
   for (int v = 0; v < VOCABULARY; v++) {
-    double g = exp(logit_of(l, row, v)) / sum - (v == label);
+    double g = (1 + 2 * z_loss * log_z) * exp(logit_of(l, row, v)) / sum -
+               smoothing / VOCABULARY - (1 - smoothing) * (v == label);
     for (int i = 0; i < WIDTH; i++)
       l->dx[row * WIDTH + i] +=
           logit_scale * g * (double) l->params[v * WIDTH + i];
@@ -58,7 +66,7 @@ START_TEST(large_vocabularies_go_in_pieces) {
   zt_arena work, records;
   zt_device *dev;
   void *memory;
-  double loss = 0;
+  double loss[2] = {0, 0};
   int32_t index[TOKENS / 2];
   numbers_fill(l.params, VOCABULARY * WIDTH, 1, 2);
   numbers_fill(l.x, TOKENS * WIDTH, 2, 2);
@@ -79,9 +87,15 @@ START_TEST(large_vocabularies_go_in_pieces) {
                   .grads = l.grads,
                   .recording = true};
   zt_value x = {.data = l.x, .rows = TOKENS, .cols = WIDTH};
-  ck_zt_ok(zt_op_cross_entropy(&tape, &x, w, logit_scale, l.labels, &loss));
+  ck_zt_ok(zt_op_cross_entropy(&tape, &x, w,
+                               &(zt_loss){.scale = logit_scale,
+                                          .labels = l.labels,
+                                          .smoothing = SMOOTHING,
+                                          .z_loss = Z_LOSS,
+                                          .sums = loss}));
   ck_zt_ok(zt_tape_backward(&tape, NULL));
-  ck_assert_double_eq_tol(loss, l.loss, 1e-5 * l.loss);
+  ck_assert_double_eq_tol(loss[0], l.loss, 1e-5 * l.loss);
+  ck_assert_double_eq_tol(loss[1], l.terms, 1e-5 * l.terms);
   ck_assert_double_le(numbers_distance(x.grad, l.dx, TOKENS * WIDTH), 1e-4);
   int32_t rows[TOKENS / 2];
   float *logits = calloc(TOKENS / 2 * VOCABULARY, sizeof *logits);

@@ -55,7 +55,8 @@ START_TEST(golden_lines) {
       "{\"t\": \"train\", \"step\": 2, \"loss\": null, \"grad_norm\": null, "
       "\"lr\": 1.0000000000000001e-05, \"tokens\": 1, \"targets\": 1, \"bad\": "
       "\"decoder.final_layer_norm.weight\", \"seconds\": 0.5}\n"
-      "{\"t\": \"train\", \"step\": 3, \"loss\": 1.0, \"grad_norm\": null, "
+      "{\"t\": \"train\", \"step\": 3, \"loss\": 1.0, \"objective\": 1.5, "
+      "\"grad_norm\": null, "
       "\"lr\": -0.0, \"tokens\": 1, \"targets\": 1, \"bad\": \"grad_norm\", "
       "\"seconds\": 0.5}\n"
       "{\"t\": \"end\"}\n";
@@ -75,10 +76,24 @@ START_TEST(golden_lines) {
                         .targets = 912,
                         .seconds = 2};
   ck_zt_ok(zt_metrics_train(m, &line));
-  line = (zt_train_line){
-      2, NAN, INFINITY, 1e-5, 1, 1, "decoder.final_layer_norm.weight", 0.5};
+  line = (zt_train_line){.step = 2,
+                         .loss = NAN,
+                         .grad_norm = INFINITY,
+                         .lr = 1e-5,
+                         .tokens = 1,
+                         .targets = 1,
+                         .bad = "decoder.final_layer_norm.weight",
+                         .seconds = 0.5};
   ck_zt_ok(zt_metrics_train(m, &line));
-  line = (zt_train_line){3, 1, -INFINITY, -0.0, 1, 1, NULL, 0.5};
+  line = (zt_train_line){.step = 3,
+                         .loss = 1,
+                         .grad_norm = -INFINITY,
+                         .lr = -0.0,
+                         .tokens = 1,
+                         .targets = 1,
+                         .seconds = 0.5,
+                         .has_terms = true,
+                         .objective = 1.5};
   ck_zt_ok(zt_metrics_train(m, &line));
   ck_zt_ok(zt_metrics_line(m, "end", NULL, 0));
   zt_metrics_sync(m);

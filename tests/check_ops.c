@@ -31,11 +31,12 @@ typedef struct bench {
   float in[INPUTS][ELEMENTS], params[PARAMS], grads[PARAMS];
   float home[INPUTS][ELEMENTS];
   zt_value *x[INPUTS];
-  bool homes; /* inputs say where their gradient has to be */
-  double loss;
+  bool homes;     /* inputs say where their gradient has to be */
+  double loss[2]; /* cross-entropy and its terms */
 } bench;
 
-/* Makes y of the inputs and weights; y stays NULL where b->loss is the end. */
+/* Makes y of the inputs and weights; y stays NULL where b->loss is the end: the
+ * sum of the two. */
 typedef zt_status program(bench *b, zt_value **y);
 
 static bench *open_bench(void) {
@@ -83,7 +84,7 @@ static double forward(bench *b, program *run, bool recording, zt_value **y) {
   zt_arena_release(&b->host, 0);
   b->tape.last = NULL;
   b->tape.recording = recording;
-  b->loss = 0;
+  b->loss[0] = b->loss[1] = 0;
   for (int i = 0; i < INPUTS; i++) {
     ck_zt_ok(zt_tape_value(&b->tape, ROWS, COLS, ZT_FP32, &b->x[i]));
     memcpy(b->x[i]->data, b->in[i], sizeof b->in[i]);
@@ -92,7 +93,7 @@ static double forward(bench *b, program *run, bool recording, zt_value **y) {
   *y = NULL;
   ck_zt_ok(run(b, y));
   if (!*y)
-    return b->loss;
+    return b->loss[0] + b->loss[1];
   for (int64_t i = 0; i < (*y)->rows * (*y)->cols; i++)
     sum += weight_of_output(i) * (double) ((float *) (*y)->data)[i];
   return sum;
@@ -364,10 +365,33 @@ static zt_status cross_attention(bench *b, zt_value **y) {
 
 static const int32_t labels[ROWS] = {3, -100, 0, 12, 12, -1};
 
+static zt_status loss_with(bench *b, float smoothing, float z_loss) {
+  return zt_op_cross_entropy(&b->tape, b->x[0], weight_at(3, 13, COLS),
+                             &(zt_loss){.scale = 0.7,
+                                        .labels = labels,
+                                        .smoothing = smoothing,
+                                        .z_loss = z_loss,
+                                        .sums = b->loss});
+}
+
 static zt_status cross_entropy(bench *b, zt_value **y) {
   (void) y;
-  return zt_op_cross_entropy(&b->tape, b->x[0], weight_at(3, 13, COLS), 0.7,
-                             labels, &b->loss);
+  return loss_with(b, 0, 0);
+}
+
+static zt_status smoothed(bench *b, zt_value **y) {
+  (void) y;
+  return loss_with(b, 0.3f, 0);
+}
+
+static zt_status z_loss(bench *b, zt_value **y) {
+  (void) y;
+  return loss_with(b, 0, 0.2f);
+}
+
+static zt_status all_terms(bench *b, zt_value **y) {
+  (void) y;
+  return loss_with(b, 0.3f, 0.2f);
 }
 
 /* ---- Programs of several ---- */
@@ -451,6 +475,9 @@ static const struct {
                 {"rotary attention, window, documents", rotary_attention},
                 {"cross-attention", cross_attention},
                 {"cross-entropy", cross_entropy},
+                {"cross-entropy, smoothed", smoothed},
+                {"cross-entropy, z-loss", z_loss},
+                {"cross-entropy, both", all_terms},
                 {"values used twice", used_twice},
                 {"scopes", scopes},
                 {"two attentions and the loss", whole}};

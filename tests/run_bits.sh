@@ -77,10 +77,12 @@ done
 same tied 2 $tied -s train.recompute=false
 resume tied $((steps / 2)) 3 $tied
 
-pairs='-s data.train=pairs.h5 -s data.task=seq2seq -s train.schedule.name=constant'
+pairs='-s data.train=pairs.h5 -s data.task=seq2seq -s train.schedule.name=constant
+  -s train.label_smoothing=0.1 -s train.z_loss=1e-3'
 for ranks in 1 3 $more; do
   same pairs $ranks $pairs
 done
+grep -q '"objective": [0-9]' pairs.want || fail "no objective: $(cat pairs.want)"
 if is_long; then
   same pairs 2 $pairs -s train.recompute=false
   resume pairs $((steps / 2)) 1 $pairs

@@ -78,7 +78,8 @@ typedef struct zt_settings {
   struct {
     int64_t steps, batch, microbatch; /* 0: not given */
     double dropout;
-    zt_dtype precision; /* ZT_FP32 or ZT_BF16 */
+    double label_smoothing, z_loss; /* 0: none */
+    zt_dtype precision;             /* ZT_FP32 or ZT_BF16 */
     bool recompute;
     int64_t eval_every; /* steps, 0: never */
     int64_t max_skips;  /* steps in a row */

@@ -102,6 +102,15 @@ const zt_setting zt_setting_table[] = {
     {REAL(train.dropout, ZT_BELOW_ONE), .value = "0.0", .fixed = true,
      .help = "Share of activations set to zero, wherever the family has "
              "dropout."},
+    {REAL(train.label_smoothing, ZT_BELOW_ONE), .value = "0.0",
+     .help = "Share of each target that is spread over the whole vocabulary, "
+             "as torch's CrossEntropyLoss and Hugging Face's Trainer do. The "
+             "loss that is reported is without it; what is learnt is "
+             "\"objective\" in metrics.jsonl."},
+    {REAL(train.z_loss, ZT_NOT_NEGATIVE), .value = "0.0",
+     .help = "Factor of (log Z)^2 in what is learnt, Z being the denominator "
+             "of a token's softmax; T5X and PaLM take 1e-4. Reported as "
+             "train.label_smoothing is."},
     {CHOICE(train.precision, zt_dtype, "fp32", "bf16"), .value = "fp32",
      .fixed = true,
      .help =

@@ -220,17 +220,28 @@ typedef struct zt_embedding {
 } zt_embedding;
 
 /** Softmax cross-entropy of rows of logits, summed over the rows whose label
- *  is not negative: *loss += sum of -log softmax(logits)[label], rows in order.
- *  When `gradient` is set the logits become softmax - onehot(label), or zero
- *  where there is no label. */
+ *  is not negative: loss[0] += sum of log Z - x[label], rows in order, where
+ *  Z = sum of exp(x).  Two terms may be added to what is learnt; they count in
+ *  loss[1] alone: smoothing * (x[label] - mean of x) puts that share of the
+ *  target on all of the vocabulary alike, as torch's CrossEntropyLoss does, and
+ *  z_loss * (log Z)^2 keeps Z near 1.
+ *  When `gradient` is set the logits become the gradient of the sum of all, or
+ *  zero where there is no label.
+ *  Source: Szegedy et al. 2016; Chowdhery et al. 2022 (PaLM). */
 typedef struct zt_cross_entropy {
   int64_t rows, vocabulary;
-  float *logits;         /* [rows, vocabulary] fp32 */
-  const int32_t *labels; /* [rows] */
-  float *row_loss;       /* [rows], written */
-  double *loss;          /* [1], added to */
+  float *logits;           /* [rows, vocabulary] fp32 */
+  const int32_t *labels;   /* [rows] */
+  float *row_loss;         /* [rows], written; [2, rows] with terms */
+  double *loss;            /* [1], added to; [2] with terms */
+  float smoothing, z_loss; /* 0: no such term */
   bool gradient;
 } zt_cross_entropy;
+
+/** Whether anything is added to the cross-entropy. */
+static inline bool zt_loss_has_terms(const zt_cross_entropy *call) {
+  return call->smoothing > 0 || call->z_loss > 0;
+}
 
 /** One AdamW step on n elements; everything fp32, element by element.
  *  g = gradient * scale; p *= 1 - lr * weight_decay; m, v; p -= lr / c1 * m /

@@ -312,7 +312,9 @@ static zt_status cpu_cross_entropy(zt_device *dev,
   const zt_cpu_device *cpu = cpu_of(dev);
   ZT_CPU_RANGES(cpu, call->rows, 1, cpu->k->cross_entropy(call, begin, end));
   for (int64_t r = 0; r < call->rows; r++)
-    *call->loss += (double) call->row_loss[r];
+    call->loss[0] += (double) call->row_loss[r];
+  for (int64_t r = 0; zt_loss_has_terms(call) && r < call->rows; r++)
+    call->loss[1] += (double) call->row_loss[call->rows + r];
   return ZT_OK;
 }
 

@@ -282,8 +282,13 @@ zt_status zt_block_head(zt_pass *pass, int next, double scale) {
   zt_value *h = pass->slot[ZT_SLOT_TARGET];
   if (pass->cache)
     return zt_cache_head(pass, h, w, scale);
-  return zt_op_cross_entropy(&pass->tape, h, w, scale, pass->labels,
-                             pass->loss);
+  return zt_op_cross_entropy(
+      &pass->tape, h, w,
+      &(zt_loss){.scale = scale,
+                 .labels = pass->labels,
+                 .smoothing = (float) pass->shape.label_smoothing,
+                 .z_loss = (float) pass->shape.z_loss,
+                 .sums = pass->loss});
 }
 
 zt_status zt_decoder_prepare(zt_pass *pass) {

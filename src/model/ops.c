@@ -420,8 +420,8 @@ static zt_status logits_gradients(zt_tape *tape, zt_matrix x, zt_matrix dx,
 }
 
 zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
-                              double scale, const int32_t *labels,
-                              double *loss) {
+                              const zt_loss *loss) {
+  const double scale = loss->scale;
   int64_t most = logit_rows(w.rows, x->rows);
   loss_record r = {.x = x};
   if (tape->recording)
@@ -430,7 +430,8 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
   float *logits, *row_loss;
   ZT_TRY(zt_tape_push(tape->work, (size_t) (most * w.rows) * sizeof *logits,
                       &logits));
-  ZT_TRY(zt_tape_push(tape->work, (size_t) most * sizeof *row_loss, &row_loss));
+  ZT_TRY(zt_tape_push(tape->work, 2 * (size_t) most * sizeof *row_loss,
+                      &row_loss));
   /* Products are of one format: what flows back is rounded first. */
   zt_matrix dl = {logits, w.rows, x->dtype};
   if (tape->recording && x->dtype != ZT_FP32)
@@ -445,9 +446,11 @@ zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
         tape->dev, &(zt_cross_entropy){.rows = n,
                                        .vocabulary = w.rows,
                                        .logits = logits,
-                                       .labels = labels + at,
+                                       .labels = loss->labels + at,
                                        .row_loss = row_loss,
-                                       .loss = loss,
+                                       .loss = loss->sums,
+                                       .smoothing = loss->smoothing,
+                                       .z_loss = loss->z_loss,
                                        .gradient = tape->recording}));
     if (!tape->recording)
       continue;

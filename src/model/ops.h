@@ -69,13 +69,18 @@ typedef struct zt_attend {
 zt_status zt_op_attention(zt_tape *tape, const zt_attend *attend, zt_value **y);
 
 /** Cross-entropy of softmax(scale * x W^T) against labels, summed over rows
- *  with a label: *loss += sum.  The logits are never whole.  While recording it
- *  computes all gradients at once: the loss is where backward starts, with 1.
- *  \param[in]     labels  [rows of x], device; negative: no label
- *  \param[in,out] loss    [1], device */
+ *  with a label, and what is added to it (zt_cross_entropy).  The logits are
+ *  never whole.  While recording it computes all gradients at once: the loss is
+ *  where backward starts, with 1. */
+typedef struct zt_loss {
+  double scale;
+  const int32_t *labels;   /* [rows of x], device; negative: no label */
+  float smoothing, z_loss; /* 0: no such term */
+  double *sums; /* [2], device, added to: cross-entropy, and the terms */
+} zt_loss;
+
 zt_status zt_op_cross_entropy(zt_tape *tape, zt_value *x, zt_weight w,
-                              double scale, const int32_t *labels,
-                              double *loss);
+                              const zt_loss *loss);
 
 /** scale * x W^T for single rows of x; no record.
  *  \param[in]  rows    [count], device

@@ -88,7 +88,7 @@ static zt_status make_positions(zt_pass *pass) {
 static zt_status make_inputs(zt_pass *pass) {
   zt_pass_inside *in = pass->inside;
   const zt_pass_shape *s = &pass->shape;
-  ZT_TRY(zt_tape_push(&in->fixed, sizeof(double), &pass->loss));
+  ZT_TRY(zt_tape_push(&in->fixed, 2 * sizeof(double), &pass->loss));
   if (s->cache)
     return zt_cache_create(pass, s->cache, &pass->cache);
   ZT_TRY(push_ints(in, s->samples * s->source_length, &pass->source));
@@ -215,7 +215,7 @@ zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input) {
   memset(in->kept, 0, (size_t) pass->model->n_stages * sizeof *in->kept);
   for (int i = 0; i < ZT_SLOTS; i++)
     in->flows[i].valid = false;
-  ZT_TRY(zt_device_zero(in->dev, pass->loss, sizeof *pass->loss));
+  ZT_TRY(zt_device_zero(in->dev, pass->loss, 2 * sizeof *pass->loss));
   /* The rate alone decides what memory dropout takes. */
   pass->tape.dropout.rate = s->training ? (float) s->dropout : 0;
   if (!input)
@@ -356,6 +356,11 @@ zt_status zt_pass_backward(zt_pass *pass, int s, const void *params,
 
 zt_status zt_pass_loss(zt_pass *pass, double *loss) {
   return zt_device_download(pass->inside->dev, loss, pass->loss, sizeof *loss);
+}
+
+zt_status zt_pass_loss_terms(zt_pass *pass, double *terms) {
+  return zt_device_download(pass->inside->dev, terms, pass->loss + 1,
+                            sizeof *terms);
 }
 
 /* ---- Tests ---- */

@@ -32,6 +32,7 @@ typedef struct zt_pass_shape {
   bool recompute; /* keep only what lies between stages */
   bool documents; /* inputs say where documents begin; without an encoder */
   double dropout; /* rate at every site */
+  double label_smoothing, z_loss; /* added to the loss; 0: not */
   /* Generation instead of samples; NULL: none.  Its lengths and slots are
    * the lengths and samples. */
   const zt_cache_shape *cache;
@@ -73,7 +74,7 @@ typedef struct zt_pass {
   /* Without an encoder: [samples, target_length] positions of the tokens in
    * their documents, and zt_pass_input.first or NULL. */
   int32_t *position, *first;
-  double *loss;               /* [1], device */
+  double *loss;               /* [2], device, as zt_loss.sums */
   void *table[ZT_MAX_TABLES]; /* that the family made in prepare(), device */
   zt_cache *cache;            /* generation; NULL: none */
   struct zt_pass_inside *inside;
@@ -112,6 +113,8 @@ zt_status zt_pass_backward(zt_pass *pass, int s, const void *params,
                            float *gradient);
 /** Sum of the token losses of the micro-batch. */
 zt_status zt_pass_loss(zt_pass *pass, double *loss);
+/** Sum of what label smoothing and z-loss add to them. */
+zt_status zt_pass_loss_terms(zt_pass *pass, double *terms);
 /** Most memory used since creation. */
 zt_pass_sizes zt_pass_peak(const zt_pass *pass);
 

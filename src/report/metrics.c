@@ -173,15 +173,17 @@ zt_status zt_metrics_train(zt_metrics *m, const zt_train_line *line) {
                     : !isfinite(line->loss)      ? "loss"
                     : !isfinite(line->grad_norm) ? "grad_norm"
                                                  : NULL;
-  zt_field fields[8] = {
+  zt_field fields[9] = {
       zt_field_int("step", line->step),
       zt_field_real("loss", line->loss),
-      zt_field_real("grad_norm", line->grad_norm),
-      zt_field_real("lr", line->lr),
-      zt_field_int("tokens", line->tokens),
-      zt_field_int("targets", line->targets),
   };
-  int n = 6;
+  int n = 2;
+  if (line->has_terms)
+    fields[n++] = zt_field_real("objective", line->objective);
+  fields[n++] = zt_field_real("grad_norm", line->grad_norm);
+  fields[n++] = zt_field_real("lr", line->lr);
+  fields[n++] = zt_field_int("tokens", line->tokens);
+  fields[n++] = zt_field_int("targets", line->targets);
   if (bad)
     fields[n++] = zt_field_text("bad", bad);
   fields[n++] = zt_field_real("seconds", line->seconds);

@@ -39,10 +39,12 @@ typedef struct zt_train_line {
   double loss;      /* mean over the target tokens, before the update */
   double grad_norm; /* before clipping */
   double lr;
-  int64_t tokens;  /* unpadded input tokens of the global batch */
-  int64_t targets; /* target tokens of the global batch */
-  const char *bad; /* first tensor that is not finite, else NULL */
-  double seconds;  /* wall time; never compared between runs */
+  int64_t tokens;   /* unpadded input tokens of the global batch */
+  int64_t targets;  /* target tokens of the global batch */
+  const char *bad;  /* first tensor that is not finite, else NULL */
+  double seconds;   /* wall time; never compared between runs */
+  bool has_terms;   /* of the loss that is learnt beside the cross-entropy */
+  double objective; /* then the sum of all of them */
 } zt_train_line;
 zt_status zt_metrics_train(zt_metrics *metrics, const zt_train_line *line);
 

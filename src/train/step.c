@@ -13,8 +13,8 @@ typedef struct zt_step_inside {
   int32_t *ids; /* all inputs of this rank's micro-batches */
   size_t ids_bytes;
   zt_micro_batch *micro; /* [rounds] */
-  int64_t *losses;       /* [micro_batches] bits of fp64 */
-  int *visits;           /* stages, all rounds */
+  int64_t *losses; /* [2, micro_batches] bits of fp64: cross-entropy, terms */
+  int *visits;     /* stages, all rounds */
 } zt_step_inside;
 
 /* ---- Creation ---- */
@@ -40,7 +40,7 @@ static zt_status make_inputs(zt_step *step) {
   in->ids_bytes = rounds * ints * sizeof *in->ids;
   in->ids = zt_calloc(rounds * ints, sizeof *in->ids);
   in->micro = zt_calloc(rounds, sizeof *in->micro);
-  in->losses = zt_calloc((size_t) step->micro_batches, sizeof *in->losses);
+  in->losses = zt_calloc(2 * (size_t) step->micro_batches, sizeof *in->losses);
   if (!in->ids || !in->micro || !in->losses)
     return ZT_ERR_MEMORY;
   for (size_t i = 0; i < rounds; i++) {
@@ -242,26 +242,29 @@ static zt_status run_round(zt_step *step, bool real, int64_t number,
     ZT_TRY(reduce(step, s, round));
   }
   if (active) {
-    double loss;
+    int64_t *losses = step->inside->losses + micro_batch_of(step, round);
+    double loss, terms;
     ZT_TRY(zt_pass_loss(step->pass, &loss));
-    memcpy(&step->inside->losses[micro_batch_of(step, round)], &loss,
-           sizeof loss);
+    ZT_TRY(zt_pass_loss_terms(step->pass, &terms));
+    memcpy(&losses[0], &loss, sizeof loss);
+    memcpy(&losses[step->micro_batches], &terms, sizeof terms);
   }
   return ZT_OK;
 }
 
 /* Each loss stands on one rank and is zero bits on the others, so the integer
  * sum brings all of them everywhere; the fold is in order of micro-batches. */
-static zt_status fold_losses(zt_step *step, double *sum) {
-  int64_t *losses = step->inside->losses;
-  ZT_TRY(zt_comm_all_reduce(step->zero3->comm, losses,
-                            (int) step->micro_batches, ZT_SUM));
-  *sum = 0;
-  for (int64_t k = 0; k < step->micro_batches; k++) {
+static zt_status fold_losses(zt_step *step, zt_step_result *result) {
+  int64_t *losses = step->inside->losses, n = step->micro_batches;
+  double sums[2] = {0, 0};
+  ZT_TRY(zt_comm_all_reduce(step->zero3->comm, losses, (int) (2 * n), ZT_SUM));
+  for (int64_t k = 0; k < 2 * n; k++) {
     double loss;
     memcpy(&loss, &losses[k], sizeof loss);
-    *sum += loss;
+    sums[k / n] += loss;
   }
+  result->loss = sums[0] / (double) result->targets;
+  result->objective = (sums[0] + sums[1]) / (double) result->targets;
   return ZT_OK;
 }
 
@@ -269,7 +272,7 @@ static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
                                       zt_step_result *result) {
   int stages = step->zero3->model->n_stages;
   memset(step->inside->losses, 0,
-         (size_t) step->micro_batches * sizeof *step->inside->losses);
+         2 * (size_t) step->micro_batches * sizeof *step->inside->losses);
   ZT_TRY(zt_zero3_begin_step(step->zero3));
   ZT_TRY(zt_zero3_plan_visits(step->zero3, step->inside->visits,
                               (int) step->rounds * (2 * stages - 1)));
@@ -278,10 +281,7 @@ static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
   if (real)
     zt_beat_place(number, -1, -1);
   ZT_TRY(zt_zero3_finish(step->zero3));
-  double sum;
-  ZT_TRY(fold_losses(step, &sum));
-  result->loss = sum / (double) result->targets;
-  return ZT_OK;
+  return fold_losses(step, result);
 }
 
 static zt_status update(zt_step *step, double lr, int64_t t,
@@ -289,7 +289,7 @@ static zt_status update(zt_step *step, double lr, int64_t t,
   zt_phase_start(step->phases, ZT_PHASE_OPTIMIZER);
   ZT_TRY(zt_optim_norm(step->optim, result->targets, &result->grad_norm,
                        &result->bad));
-  result->finite = isfinite(result->loss) && isfinite(result->grad_norm);
+  result->finite = isfinite(result->objective) && isfinite(result->grad_norm);
   if (result->finite)
     ZT_TRY(zt_optim_update(step->optim, result->grad_norm, result->targets, lr,
                            t));

@@ -30,7 +30,8 @@ typedef struct zt_step_sizes {
 
 typedef struct zt_step_result {
   double loss;      /* mean over the targets of the global batch */
-  double grad_norm; /* of that mean, before clipping */
+  double objective; /* what is learnt: that with label smoothing and z-loss */
+  double grad_norm; /* of its gradient, before clipping */
   int64_t tokens, targets;
   bool finite; /* else nothing was updated */
   int bad;     /* first parameter with a gradient that is not finite, -1 */

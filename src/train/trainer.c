@@ -45,21 +45,26 @@ static zt_status count_skips(zt_trainer *t, const zt_step_result *r) {
 
 static zt_status record_step(zt_trainer *t, const zt_step_result *r, double lr,
                              double seconds) {
-  ZT_TRY(
-      zt_metrics_train(t->metrics, &(zt_train_line){.step = t->done,
-                                                    .loss = r->loss,
-                                                    .grad_norm = r->grad_norm,
-                                                    .lr = lr,
-                                                    .tokens = r->tokens,
-                                                    .targets = r->targets,
-                                                    .bad = bad_name(t, r),
-                                                    .seconds = seconds}));
+  const zt_pass_shape *shape = &t->step->options.pass;
+  zt_train_line line = {.step = t->done,
+                        .loss = r->loss,
+                        .grad_norm = r->grad_norm,
+                        .lr = lr,
+                        .tokens = r->tokens,
+                        .targets = r->targets,
+                        .bad = bad_name(t, r),
+                        .seconds = seconds,
+                        .has_terms =
+                            shape->label_smoothing > 0 || shape->z_loss > 0,
+                        .objective = r->objective};
+  ZT_TRY(zt_metrics_train(t->metrics, &line));
   if (t->tensorboard)
     zt_tensorboard_write(t->tensorboard, t->done,
                          (zt_scalar[]){{"train/loss", r->loss},
                                        {"train/grad_norm", r->grad_norm},
-                                       {"train/lr", lr}},
-                         3);
+                                       {"train/lr", lr},
+                                       {"train/objective", r->objective}},
+                         line.has_terms ? 4 : 3);
   return ZT_OK;
 }
 
