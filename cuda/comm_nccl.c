@@ -8,6 +8,7 @@
 #include "cuda/cuda_inside.h"
 #include "cuda/nccl_library.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -17,47 +18,47 @@ typedef struct nccl_comm {
   const zt_nccl *nccl;
   ncclComm_t handle;
   int64_t limit;       /* ns, 0: none */
+  char newest[64];     /* what was queued last, for messages */
   cudaStream_t stream; /* of all communication, in order */
   cudaEvent_t computed, reduced[2], gathered[ZT_COMM_SLOTS];
 } nccl_comm;
 
 /* ---- Errors and waiting ---- */
 
-static zt_status fail_nccl(const nccl_comm *c, ncclResult_t result,
-                           const char *what) {
+/* An error comes when it comes: that it was the newest call is not known. */
+static zt_status fail_nccl(const nccl_comm *c, ncclResult_t result) {
   if (result == ncclRemoteError)
     return zt_fail(ZT_ERR_UNAVAILABLE,
-                   "NCCL: another rank is gone or out of reach (in %s)", what);
+                   "NCCL: another rank is gone or out of reach (in %s)",
+                   c->newest);
   return zt_fail(ZT_ERR_UNAVAILABLE,
-                 "NCCL failed in %s: %.80s; "
-                 "NCCL_DEBUG=WARN tells more",
-                 what, c->nccl->ncclGetErrorString(result));
+                 "NCCL failed in %s, or before: %.60s; do all ranks run the "
+                 "same? NCCL_DEBUG=WARN tells more",
+                 c->newest, c->nccl->ncclGetErrorString(result));
 }
 
-static zt_status check_clock(const nccl_comm *c, int64_t waited,
-                             const char *what) {
+static zt_status check_clock(const nccl_comm *c, int64_t waited) {
   if (c->limit == 0 || waited < c->limit)
     return ZT_OK;
   return zt_fail(ZT_ERR_HANG,
                  "no answer from the other ranks for %.0f s (in %s)",
-                 1e-9 * (double) waited, what);
+                 1e-9 * (double) waited, c->newest);
 }
 
 /* A call on a communicator that does not block may still be in progress, during
  * which nothing else may be called. */
-static zt_status settle(const nccl_comm *c, ncclResult_t result,
-                        const char *what) {
+static zt_status settle(const nccl_comm *c, ncclResult_t result) {
   const struct timespec nap = {.tv_nsec = 20000};
   int64_t began = zt_clock_ns();
   while (result == ncclInProgress) {
     ncclResult_t asked = c->nccl->ncclCommGetAsyncError(c->handle, &result);
     if (asked != ncclSuccess)
-      return fail_nccl(c, asked, what);
-    ZT_TRY(check_clock(c, zt_clock_ns() - began, what));
+      return fail_nccl(c, asked);
+    ZT_TRY(check_clock(c, zt_clock_ns() - began));
     if (result == ncclInProgress)
       nanosleep(&nap, NULL);
   }
-  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result, what);
+  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result);
 }
 
 /* While the host waits for the device: whether what it waits for can come. */
@@ -68,8 +69,8 @@ static zt_status watch(void *context, int64_t waited) {
   if (asked != ncclSuccess)
     state = asked;
   if (state != ncclSuccess && state != ncclInProgress)
-    return fail_nccl(c, state, "a collective");
-  return check_clock(c, waited, "a collective");
+    return fail_nccl(c, state);
+  return check_clock(c, waited);
 }
 
 /* The second stream goes on when the first has done what is queued there. */
@@ -81,16 +82,19 @@ static zt_status follow(cudaStream_t first, cudaEvent_t event,
 
 /* ---- Collectives ---- */
 
+static void name_newest(nccl_comm *c, const char *what, size_t bytes) {
+  snprintf(c->newest, sizeof c->newest, "%s of %zu bytes a rank", what, bytes);
+}
+
 static zt_status nccl_gather_start(zt_comm *comm, int slot, const void *slice,
                                    void *full, size_t bytes) {
   nccl_comm *c = (nccl_comm *) comm;
   cudaStream_t compute = zt_device_cuda_stream(c->dev);
+  name_newest(c, "an all-gather", bytes);
   /* What is sent may just be computed; what is written over may be in use. */
   ZT_TRY(follow(compute, c->computed, c->stream));
-  ZT_TRY(settle(c,
-                c->nccl->ncclAllGather(slice, full, bytes, ncclUint8, c->handle,
-                                       c->stream),
-                "all-gather"));
+  ZT_TRY(settle(c, c->nccl->ncclAllGather(slice, full, bytes, ncclUint8,
+                                          c->handle, c->stream)));
   return zt_cuda_check(cudaEventRecord(c->gathered[slot], c->stream), "event");
 }
 
@@ -118,7 +122,7 @@ static zt_status exchange(const nccl_comm *c, const zt_fold *call, int64_t at,
                        ncclFloat32, owner, c->handle, c->stream);
   }
   ncclResult_t end = nccl->ncclGroupEnd();
-  return settle(c, result == ncclSuccess ? end : result, "reduction");
+  return settle(c, result == ncclSuccess ? end : result);
 }
 
 /* What goes on in a tick beside the sum. */
@@ -133,7 +137,7 @@ static zt_status move(const nccl_comm *c, const zt_chain_tick *now) {
                                       m->peer, c->handle, c->stream);
   }
   ncclResult_t end = nccl->ncclGroupEnd();
-  return settle(c, result == ncclSuccess ? end : result, "reduction");
+  return settle(c, result == ncclSuccess ? end : result);
 }
 
 /* Carrier `chain`: the moves of a tick wait for the sum of the tick before it,
@@ -168,6 +172,7 @@ static zt_status nccl_fold(zt_comm *comm, const zt_fold *call) {
   if (comm->size == 1)
     return call->add(call->context, call->slice, call->accumulator,
                      call->gradient);
+  name_newest(c, "a reduction", (size_t) call->slice * sizeof(float));
   if (comm->chain)
     return fold_by_chain(c, call);
   int64_t room = (int64_t) (zt_comm_fold_staging(comm) / sizeof(float)) /
@@ -200,8 +205,8 @@ static void nccl_destroy(zt_comm *comm) {
   nccl_comm *c = (nccl_comm *) comm;
   zt_device_cuda_watch(c->dev, NULL, NULL);
   if (c->handle) {
-    zt_status status =
-        settle(c, c->nccl->ncclCommFinalize(c->handle), "the end");
+    snprintf(c->newest, sizeof c->newest, "its end");
+    zt_status status = settle(c, c->nccl->ncclCommFinalize(c->handle));
     if (status == ZT_OK)
       c->nccl->ncclCommDestroy(c->handle);
     else
@@ -251,7 +256,7 @@ static zt_status prepare(nccl_comm *c, ncclUniqueId *id) {
   if (c->base.rank != 0)
     return ZT_OK;
   ncclResult_t result = c->nccl->ncclGetUniqueId(id);
-  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result, "its start");
+  return result == ncclSuccess ? ZT_OK : fail_nccl(c, result);
 }
 
 static zt_status start(nccl_comm *c, const ncclUniqueId *id) {
@@ -259,7 +264,7 @@ static zt_status start(nccl_comm *c, const ncclUniqueId *id) {
   config.blocking = 0; /* else it could not be aborted */
   ncclResult_t result = c->nccl->ncclCommInitRankConfig(
       &c->handle, c->base.size, *id, c->base.rank, &config);
-  return settle(c, result, "its start");
+  return settle(c, result);
 }
 
 const char *zt_comm_nccl_version(void) {
@@ -278,6 +283,7 @@ zt_status zt_comm_nccl_create(zt_comm *host, zt_device *dev, double limit,
                         .node_of = host->node_of,
                         .host = host};
     c->dev = dev;
+    snprintf(c->newest, sizeof c->newest, "its start");
     c->limit = (int64_t) (1e9 * limit);
     status = prepare(c, &id);
   }

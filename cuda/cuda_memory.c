@@ -7,6 +7,7 @@
  * what is computed meanwhile. */
 #include "cuda/cuda_inside.h"
 
+#include "base/beat.h"
 #include "base/clock.h"
 
 #include <sched.h>
@@ -27,17 +28,24 @@ static void pause_between(long polls) {
 }
 
 zt_status zt_device_cuda_wait(zt_device *dev, cudaEvent_t event) {
+  enum { LONG = 1000000000 }; /* ns: reports of a hang shall have it */
   zt_cuda_device *cuda = (zt_cuda_device *) dev;
   bool watched = cuda->watch && pthread_equal(pthread_self(), cuda->owner);
   int64_t began = zt_clock_ns();
+  bool told = false;
   for (long polls = 0;; polls++) {
     cudaError_t error = cudaEventQuery(event);
     if (error == cudaSuccess)
       return ZT_OK;
     if (error != cudaErrorNotReady)
       return zt_cuda_check(error, "waiting for the GPU");
+    int64_t waited = watched ? zt_clock_ns() - began : 0;
+    if (waited > LONG && !told) {
+      zt_beat("waiting for the GPU");
+      told = true;
+    }
     if (watched)
-      ZT_TRY(cuda->watch(cuda->watch_context, zt_clock_ns() - began));
+      ZT_TRY(cuda->watch(cuda->watch_context, waited));
     pause_between(polls);
   }
 }

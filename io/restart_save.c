@@ -175,7 +175,7 @@ static zt_status ask_all(zt_restart_writer *w, view *last, bool *any_busy) {
   if (now.busy && !last->busy)
     zt_beat("writing a restart");
   else if (!now.busy && last->busy)
-    zt_beat_call("the end of a save", ZT_BEAT_WAIT, false);
+    zt_beat_call("the end of a save", ZT_BEAT_WAIT, 0, false);
   int64_t state[] = {now.busy, now.worked != last->worked};
   *last = now;
   zt_beat_hold(true);

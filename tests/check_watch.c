@@ -122,7 +122,7 @@ START_TEST(ring_keeps_the_last) {
   for (int total = 1; total <= 3 * ZT_BEATS; total++) {
     zt_beat_place(total, -1, total % 7);
     if (total % 2)
-      zt_beat_call("all-reduce", total, total % 4 == 1);
+      zt_beat_call("all-reduce", total, 8, total % 4 == 1);
     else
       zt_beat("forward");
   }
@@ -144,13 +144,13 @@ START_TEST(held_calls_are_no_progress) {
   static zt_beat_event events[ZT_BEATS];
   uint64_t before = zt_beat_count();
   zt_beat_hold(true);
-  zt_beat_call("all-reduce", 7, false);
-  zt_beat_call("all-reduce", 7, true);
+  zt_beat_call("all-reduce", 7, 8, false);
+  zt_beat_call("all-reduce", 7, 8, true);
   ck_assert_uint_eq(zt_beat_count(), before);
   zt_beat_alive();
   ck_assert_uint_eq(zt_beat_count(), before + 1);
   zt_beat_hold(false);
-  zt_beat_call("all-reduce", 8, false);
+  zt_beat_call("all-reduce", 8, 8, false);
   ck_assert_uint_eq(zt_beat_count(), before + 2);
   int n = zt_beat_read(events);
   ck_assert_int_eq(events[n - 1].call, 8);
@@ -163,7 +163,7 @@ static void *keep_beating(void *unused) {
   (void) unused;
   for (int64_t i = 1; !enough; i++) {
     zt_beat_place(i, i, i);
-    zt_beat_call("gather", i, false);
+    zt_beat_call("gather", i, 8, false);
   }
   return NULL;
 }
@@ -324,10 +324,10 @@ START_TEST(reports_are_read_as_written) {
   snprintf(dir, sizeof dir, "%s", fresh_dir("reports"));
   ck_zt_fails(zt_hang_read(dir, &hang), ZT_ERR_NOINPUT);
   zt_beat_place(12, 3, 5);
-  zt_beat_call("all-reduce", 4711, false);
+  zt_beat_call("all-reduce", 4711, 8, false);
   ck_zt_ok(zt_hang_write(
       dir, &(zt_hang_rank){.rank = 2, .size = 4, .stood = 600.125}));
-  zt_beat_call("all-reduce", 4711, true);
+  zt_beat_call("all-reduce", 4711, 8, true);
   zt_beat_place(12, -1, -1);
   zt_beat("optimizer");
   ck_zt_ok(zt_hang_write(
@@ -346,6 +346,52 @@ START_TEST(reports_are_read_as_written) {
   ck_assert_str_eq(b->what, "optimizer");
   ck_assert(!hang.ranks[1].there && !hang.ranks[3].there);
   zt_hang_free(&hang);
+}
+END_TEST
+
+static void write_report(const char *dir, int rank, const char *events) {
+  char path[PATH_MAX + 32];
+  snprintf(path, sizeof path, "%s/hang/rank-%05d.txt", dir, rank);
+  FILE *f = fopen(path, "w");
+  fprintf(f,
+          "hang report 1 of a run that stood still\nrank %d of 3\n"
+          "calls 12, outside\n\n     seconds     step  what\n%s",
+          rank, events);
+  ck_assert(fclose(f) == 0);
+}
+
+/* Whichever is read first. */
+START_TEST(who_does_something_else) {
+  static const char same[] =
+      "   -1.000000        1      0      2       11           64  gather\n"
+      "   -0.900000        1      0      2       11           64  gather, "
+      "done\n"
+      "   -0.800000        1      0      2        0            0  forward\n"
+      "   -0.700000        1      0      2       12         8192  reduction\n";
+  static const char other[] =
+      "   -1.000000        1      0      2       11           64  gather\n"
+      "   -0.700000        1      0      2       12         4096  reduction\n"
+      "   -0.600000        1      0      2       13            8  gather\n";
+  zt_hang hang;
+  zt_text text = {0};
+  const char *dir = fresh_dir("order");
+  ck_zt_ok(zt_hang_write(dir, &(zt_hang_rank){.rank = 0, .size = 3}));
+  for (int odd = 0; odd < 3; odd++) {
+    char wanted[160];
+    for (int r = 0; r < 3; r++)
+      write_report(dir, r, r == odd ? other : same);
+    ck_zt_ok(zt_hang_read(dir, &hang));
+    text.size = 0;
+    ck_assert_int_eq(zt_hang_explain(&hang, &text), odd);
+    snprintf(wanted, sizeof wanted,
+             "rank %d of 3 does not do what the others do: collective 12 is "
+             "'reduction' of 4096 bytes there and 'reduction' of 8192 bytes on "
+             "rank ",
+             odd);
+    ck_assert_msg(strstr(text.data, wanted) == text.data, "%s", text.data);
+    zt_hang_free(&hang);
+  }
+  zt_text_free(&text);
 }
 END_TEST
 
@@ -437,6 +483,7 @@ static Suite *make_suite(void) {
   tcase_add_test(all, ticks_until_stopped);
   tcase_add_test(all, who_is_out_of_step);
   tcase_add_test(all, reports_are_read_as_written);
+  tcase_add_test(all, who_does_something_else);
   tcase_add_test(all, wrong_reports);
   tcase_add_test(all, standing_still_ends_with_76);
   suite_add_tcase(s, all);

@@ -8,7 +8,8 @@
 make_inputs
 limit=30
 
-# What passes a point; the short form takes the first.
+# What passes a point; the short form takes the first.  step.order is no failure:
+# see run_hang.sh.
 #   train     ztrain from a weights file     resume     from a restart
 #   import    ztconv, of a directory
 #   export    ztconv, of a weights file      extract    of a restart
@@ -22,6 +23,7 @@ data.read train resume
 weights.open generate train export
 weights.read train generate
 step.gather train resume generate continue
+step.order
 step.compute resume train
 step.reduce train resume
 step.update resume train

@@ -26,11 +26,12 @@ void zt_beat_place(int64_t step, int64_t micro_batch, int64_t unit) {
   ring.unit = unit;
 }
 
-static void put(const char *what, int64_t call, bool done) {
+static void put(const char *what, int64_t call, int64_t bytes, bool done) {
   uint64_t n = atomic_load_explicit(&ring.written, memory_order_relaxed);
   ring.events[n % PLACES] = (zt_beat_event){.at = zt_clock_ns(),
                                             .what = what,
                                             .call = call,
+                                            .bytes = bytes,
                                             .done = done,
                                             .step = ring.step,
                                             .micro_batch = ring.micro_batch,
@@ -40,12 +41,12 @@ static void put(const char *what, int64_t call, bool done) {
 }
 
 void zt_beat(const char *what) {
-  put(what, 0, false);
+  put(what, 0, 0, false);
 }
 
-void zt_beat_call(const char *what, int64_t call, bool done) {
+void zt_beat_call(const char *what, int64_t call, int64_t bytes, bool done) {
   if (!ring.held)
-    put(what, call, done);
+    put(what, call, bytes, done);
 }
 
 void zt_beat_alive(void) {

@@ -20,6 +20,7 @@ typedef struct zt_beat_event {
   int64_t at;       /* ns, zt_clock_ns() */
   const char *what; /* "forward", "all-reduce" */
   int64_t call;     /* number of the collective, 0: none, ZT_BEAT_WAIT */
+  int64_t bytes;    /* the collective is about, the same on all ranks */
   bool done;        /* the collective has returned */
   int64_t step, micro_batch, unit; /* -1: none */
 } zt_beat_event;
@@ -30,7 +31,7 @@ void zt_beat_place(int64_t step, int64_t micro_batch, int64_t unit);
  *  \param[in] what  must stay */
 void zt_beat(const char *what);
 /** A collective begins, or has returned; or ZT_BEAT_WAIT. */
-void zt_beat_call(const char *what, int64_t call, bool done);
+void zt_beat_call(const char *what, int64_t call, int64_t bytes, bool done);
 /** Progress that is no event of its own; any thread. */
 void zt_beat_alive(void);
 /** Work of another thread is done, which is progress only for who waits for it:

@@ -64,7 +64,9 @@ const char *zt_last_error(void);
 
 /* Fault points: places where a test makes one rank fail, to show that all
  * ranks then end together.  ZT_FAULT=POINT@RANK[:N] in the environment fails
- * the N-th passage (default: the first) of that point on that rank. */
+ * the N-th passage (default: the first) of that point on that rank.  At
+ * step.order it does not fail but leaves a gather out, so that its collectives
+ * are no longer those of the others. */
 #define ZT_FAULT_LIST(X) /* identifier, name */                                \
   X(ZT_FAULT_CONFIG, "config.read")                                            \
   X(ZT_FAULT_PLAN, "plan.memory")                                              \
@@ -74,6 +76,7 @@ const char *zt_last_error(void);
   X(ZT_FAULT_WEIGHTS_OPEN, "weights.open")                                     \
   X(ZT_FAULT_WEIGHTS_READ, "weights.read")                                     \
   X(ZT_FAULT_GATHER, "step.gather")                                            \
+  X(ZT_FAULT_ORDER, "step.order")                                              \
   X(ZT_FAULT_COMPUTE, "step.compute")                                          \
   X(ZT_FAULT_REDUCE, "step.reduce")                                            \
   X(ZT_FAULT_UPDATE, "step.update")                                            \

@@ -166,8 +166,10 @@ static zt_status train(zt_program *program, const options *o,
   ZT_TRY(zt_agree(host, zt_check_launcher(host->size)));
   ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
                         host, &dev));
-  zt_status status = zt_open_comm(
-      settings->runtime.comm, settings->run.watchdog_seconds, host, dev, &comm);
+  /* The watchdog speaks first: it knows more. */
+  zt_status status =
+      zt_open_comm(settings->runtime.comm, 2 * settings->run.watchdog_seconds,
+                   host, dev, &comm);
   zt_program_libraries(libraries);
   if (status == ZT_OK) {
     comm->chain = settings->zero.carrier == ZT_CARRIER_CHAIN;

@@ -59,15 +59,15 @@ static void add_head(zt_text *text, const zt_hang_rank *r) {
 
 static void add_events(zt_text *text, const zt_beat_event *events, int n) {
   int64_t now = zt_clock_ns();
-  zt_text_add(text, "\n%12s %8s %6s %6s %8s  what\n", "seconds", "step",
-              "micro", "unit", "call");
+  zt_text_add(text, "\n%12s %8s %6s %6s %8s %12s  what\n", "seconds", "step",
+              "micro", "unit", "call", "bytes");
   for (int i = 0; i < n; i++) {
     const zt_beat_event *e = &events[i];
     zt_text_add(text,
                 "%12.6f %8" PRId64 " %6" PRId64 " %6" PRId64 " %8" PRId64
-                "  %s%s\n",
+                " %12" PRId64 "  %s%s\n",
                 1e-9 * (double) (e->at - now), e->step, e->micro_batch, e->unit,
-                e->call, e->what, e->done ? ", done" : "");
+                e->call, e->bytes, e->what, e->done ? ", done" : "");
   }
 }
 
@@ -124,9 +124,60 @@ static bool take_line(zt_hang_rank *r, const char *line) {
   return false;
 }
 
-static zt_status read_rank(const char *path, zt_hang_rank *r) {
+/* What it did last, as a message may show it. */
+static void make_plain(char *text) {
+  for (char *c = text; *c; c++)
+    if ((unsigned char) *c < 0x20 || *c == 0x7F)
+      *c = '?';
+}
+
+/* A line of the table of events, if it is the begin of a collective. */
+static bool take_call(const char *line, zt_hang_call *call) {
+  int n = sscanf(line, "%*f %*d %*d %*d %" SCNd64 " %" SCNd64 " %39[^\n]",
+                 &call->number, &call->bytes, call->what);
+  if (n < 3 || call->number <= 0 || zt_ends_with(call->what, ", done"))
+    return false;
+  make_plain(call->what);
+  return true;
+}
+
+/* NULL: the reference does not say what it did under this number. */
+static const zt_hang_call *find_call(const zt_hang *hang, int64_t number) {
+  size_t low = 0, high = hang->n_calls;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (hang->calls[middle].number < number)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  bool found = low < hang->n_calls && hang->calls[low].number == number;
+  return found ? &hang->calls[low] : NULL;
+}
+
+/* The calls of the first rank are kept, those of others are compared. */
+static zt_status compare_call(zt_hang *hang, zt_hang_rank *r,
+                              const zt_hang_call *call) {
+  if (hang->count > 0) {
+    const zt_hang_call *same = find_call(hang, call->number);
+    if (same && !r->other.number &&
+        (strcmp(same->what, call->what) != 0 || same->bytes != call->bytes))
+      r->other = *call;
+    return ZT_OK;
+  }
+  if (!zt_grow(&hang->calls, &hang->calls_capacity, hang->n_calls,
+               sizeof *hang->calls))
+    return ZT_ERR_MEMORY;
+  hang->reference = r->rank;
+  hang->calls[hang->n_calls++] = *call;
+  return ZT_OK;
+}
+
+static zt_status read_rank(const char *path, zt_hang *hang, zt_hang_rank *r) {
   char *text, *at;
   bool named = false;
+  zt_hang_call call;
+  zt_status status = ZT_OK;
   *r = (zt_hang_rank){.there = true, .step = -1, .micro_batch = -1, .unit = -1};
   ZT_TRY(zt_read_file(path, LARGEST_FILE, &text, NULL));
   char *line = strtok_r(text, "\n", &at);
@@ -134,10 +185,13 @@ static zt_status read_rank(const char *path, zt_hang_rank *r) {
   /* The table of events begins with spaces. */
   while (ours && (line = strtok_r(NULL, "\n", &at)) && *line != ' ')
     named = take_line(r, line) || named;
+  for (; ours && named && line && status == ZT_OK;
+       line = strtok_r(NULL, "\n", &at))
+    if (take_call(line, &call))
+      status = compare_call(hang, r, &call);
   free(text);
-  for (char *c = r->what; *c; c++)
-    if ((unsigned char) *c < 0x20 || *c == 0x7F)
-      *c = '?';
+  ZT_TRY(status);
+  make_plain(r->what);
   if (!ours || !named || r->size < 1 || r->size > LARGEST_SIZE || r->rank < 0 ||
       r->rank >= r->size)
     return zt_fail(ZT_ERR_DATA, "%s: not a report of a rank", path);
@@ -146,7 +200,7 @@ static zt_status read_rank(const char *path, zt_hang_rank *r) {
 
 static zt_status add_rank(zt_hang *hang, const char *path) {
   zt_hang_rank r;
-  ZT_TRY(read_rank(path, &r));
+  ZT_TRY(read_rank(path, hang, &r));
   if (!hang->ranks) {
     hang->ranks = zt_calloc((size_t) r.size, sizeof *hang->ranks);
     if (!hang->ranks)
@@ -190,6 +244,7 @@ zt_status zt_hang_read(const char *run_dir, zt_hang *hang) {
 
 void zt_hang_free(zt_hang *hang) {
   free(hang->ranks);
+  free(hang->calls);
   *hang = (zt_hang){0};
 }
 
@@ -271,7 +326,44 @@ static int explain_missing(const zt_hang *hang, zt_text *text) {
   return missing;
 }
 
+static void describe_call(const zt_hang_call *call, zt_text *text) {
+  zt_text_add(text, "'%s'", call->what);
+  if (call->bytes > 0)
+    zt_text_add(text, " of %" PRId64 " bytes", call->bytes);
+}
+
+/* A rank that does something else under the same number: if most ranks do, it
+ * is the reference that does; of two, the second is named.
+ * \return the rank, -1: none */
+static int explain_order(const zt_hang *hang, zt_text *text) {
+  const zt_hang_rank *first = NULL;
+  int differ = 0;
+  for (int i = 0; i < hang->size; i++)
+    if (hang->ranks[i].other.number) {
+      differ++;
+      if (!first || hang->ranks[i].other.number < first->other.number)
+        first = &hang->ranks[i];
+    }
+  if (!first)
+    return -1;
+  const zt_hang_call *call = find_call(hang, first->other.number);
+  bool most = 2 * differ > hang->size ||
+              (2 * differ == hang->size && hang->reference > first->rank);
+  zt_text_add(text,
+              "rank %d of %d does not do what the others do: collective "
+              "%" PRId64 " is ",
+              most ? hang->reference : first->rank, hang->size, call->number);
+  describe_call(most ? call : &first->other, text);
+  zt_text_add(text, " there and ");
+  describe_call(most ? &first->other : call, text);
+  zt_text_add(text, " on rank %d", most ? first->rank : hang->reference);
+  return most ? hang->reference : first->rank;
+}
+
 int zt_hang_explain(const zt_hang *hang, zt_text *text) {
+  int other_way = explain_order(hang, text);
+  if (other_way >= 0)
+    return other_way;
   if (hang->count < hang->size)
     return explain_missing(hang, text);
   const zt_hang_rank *last = find_last(hang), *other = find_other(hang, last);

@@ -3,9 +3,10 @@
  *  Reports of a run that stood still, a file a rank, and what they say
  *  together: which rank is out of step.
  *
- *  Collectives are numbered alike on all ranks.  The rank that has begun the
- *  fewest is the one that the others wait for; so is one that wrote nothing,
- *  since a rank that lives writes.  All Local. */
+ *  Collectives are numbered alike on all ranks, and the same number is the same
+ *  collective: a rank of which that is not true does not do what the others do.
+ *  The rank that has begun the fewest is the one that the others wait for; so
+ * is one that wrote nothing, since a rank that lives writes.  All Local. */
 #ifndef ZT_REPORT_HANG_H
 #define ZT_REPORT_HANG_H
 
@@ -15,6 +16,13 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+/** A collective of a rank. */
+typedef struct zt_hang_call {
+  int64_t number; /* 0: none */
+  int64_t bytes;
+  char what[40];
+} zt_hang_call;
 
 /** What a rank says of itself. */
 typedef struct zt_hang_rank {
@@ -26,6 +34,7 @@ typedef struct zt_hang_rank {
   bool inside;   /* the last one has not returned */
   char what[40]; /* it did last */
   int64_t step, micro_batch, unit; /* -1: none */
+  zt_hang_call other; /* its first that is another one than the reference's */
 } zt_hang_rank;
 
 /** The folder of the reports, RUN/hang.
@@ -41,6 +50,9 @@ typedef struct zt_hang {
   int size;
   zt_hang_rank *ranks; /* [size] */
   int count;           /* that wrote */
+  int reference;       /* rank whose collectives these are, as far as known */
+  zt_hang_call *calls; /* [n_calls] in order */
+  size_t n_calls, calls_capacity;
 } zt_hang;
 
 /** Read all reports of a run.
