@@ -16,7 +16,9 @@ draw() {
   drawn=$((seed / 65536 % $1))
 }
 
+began=$(date +%s%N)
 good 2 ztrain long.cfg -s run.dir=uncut
+whole=$((($(date +%s%N) - began) / 1000)) # us; parts get up to half of it
 want=$(state uncut 60)
 steps uncut >want.steps
 
@@ -36,7 +38,8 @@ killed() {
   draw 70
   mpiexec -n $ranks ztrain long.cfg >out 2>err </dev/null &
   launcher=$!
-  sleep "$(awk -v t=$drawn 'BEGIN { print 0.05 + t / 120 }')"
+  sleep "$(awk -v t=$drawn -v whole=$whole 'BEGIN {
+    print 0.05 + t / 140 * whole / 1e6 }')"
   pids=$(ranks_of $launcher)
   draw $ranks
   if [ "$single" -eq 1 ] && [ $ranks -gt 1 ]; then
