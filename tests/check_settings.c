@@ -30,6 +30,10 @@ static const char *another_value(const zt_setting *setting, char text[64]) {
     return "\"192KiB\"";
   case ZT_SETTING_PAIR:
     return "[0.25, 0.125]";
+  case ZT_SETTING_STRINGS:
+    return "[\"a, b\", \"\\\"c\\\\\"]";
+  case ZT_SETTING_REALS:
+    return "[0.5, 3.0, 0.001]";
   }
   return "";
 }
@@ -62,7 +66,9 @@ START_TEST(defaults) {
   ck_assert(s.run.watchdog_seconds == 600);
   ck_assert_str_eq(s.model.weights, "");
   ck_assert_str_eq(s.model.config, "");
-  ck_assert_str_eq(s.data.train, "");
+  ck_assert_int_eq(s.data.train.n, 0);
+  ck_assert_int_eq(s.data.weights.n, 0);
+  ck_assert(s.data.valid_fraction == 0);
   ck_assert_str_eq(s.data.valid, "");
   ck_assert_int_eq(s.data.task, ZT_TASK_SPAN_CORRUPTION);
   ck_assert_int_eq(s.data.source_length, 512);
@@ -311,7 +317,8 @@ START_TEST(right_option) {
                             sizeof options / sizeof *options, &s));
   ck_assert_str_eq(s.run.dir, "plain text");
   ck_assert_str_eq(s.model.weights, "quoted");
-  ck_assert_str_eq(s.data.train, "a=b");
+  ck_assert_int_eq(s.data.train.n, 1);
+  ck_assert_str_eq(s.data.train.at[0], "a=b");
   ck_assert_str_eq(s.data.valid, "last wins");
   ck_assert_int_eq(s.train.steps, 5000000000);
   ck_assert_int_eq(s.train.batch, 16);
@@ -347,6 +354,9 @@ static const struct {
     {"data.task=seq2seq", ZT_NEED_TO_TRAIN, NULL},
     {"data.length=77", 0, "data.length is for task \"causal\" alone"},
     {"data.task=causal", ZT_NEED_TO_TRAIN, NULL},
+    {"data.train=[\"a\",b]", ZT_NEED_TO_TRAIN, NULL},
+    {"data.weights=[1]", ZT_NEED_TO_TRAIN, NULL},
+    {"data.weights=[1, 2]", 0, "has 2 numbers for the 1 files of data.train"},
     {"train.eval_every=5", 0, "not yet supported in this version"},
     {"train.schedule.min_lr=0.1", 0, "above train.optimizer.lr"},
     {"runtime.device=cuda", 0, NULL},

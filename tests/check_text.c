@@ -205,6 +205,35 @@ START_TEST(values_are_read) {
 }
 END_TEST
 
+/* Hugging Face's "no limit"; neither strings nor other numbers change. */
+START_TEST(huge_integers_are_reals) {
+  json_t *o = object_of(
+      "{\"a\": 1000000000000000019884624838656,\n\"b\":[-"
+      "1000000000000000019884624838656], \"c\": 9223372036854775807, \"d\": "
+      "0.12345678901234567890123, \"e\": 12345678901234567890123e-22, \"f\": "
+      "\"\\\"12345678901234567890123 \", \"g\":true, "
+      "\"12345678901234567890123\": null}");
+  int64_t i = 1;
+  double r = 1;
+  const char *s;
+  ck_zt_fails(zt_json_int(o, "FILE", "a", true, 0, INT64_MAX, &i), ZT_ERR_DATA);
+  ck_zt_ok(zt_json_real(o, "FILE", "a", true, &r));
+  ck_assert_double_eq(r, 1e30);
+  r = json_number_value(json_array_get(json_object_get(o, "b"), 0));
+  ck_assert_double_eq(r, -1e30);
+  ck_zt_ok(zt_json_int(o, "FILE", "c", true, 0, INT64_MAX, &i));
+  ck_assert_int_eq(i, INT64_MAX);
+  ck_zt_ok(zt_json_real(o, "FILE", "d", true, &r));
+  ck_assert_double_eq(r, 0.12345678901234567890123);
+  ck_zt_ok(zt_json_real(o, "FILE", "e", true, &r));
+  ck_assert_double_eq(r, 1.2345678901234567890123);
+  ck_zt_ok(zt_json_string(o, "FILE", "f", true, &s));
+  ck_assert_str_eq(s, "\"12345678901234567890123 ");
+  ck_assert(json_is_null(json_object_get(o, "12345678901234567890123")));
+  json_decref(o);
+}
+END_TEST
+
 START_TEST(wrong_json_is_refused) {
   const char *const wrong[] = {"",
                                "{",
@@ -259,6 +288,7 @@ int main(void) {
   tcase_add_test(all, words_are_compared);
   tcase_add_test(all, paths_fit_or_not);
   tcase_add_test(all, values_are_read);
+  tcase_add_test(all, huge_integers_are_reals);
   tcase_add_test(all, wrong_json_is_refused);
   tcase_add_test(all, files_are_read);
   suite_add_tcase(suite, all);

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 if ZT_HAVE_CHECK
 check_PROGRAMS += tests/check_batch tests/check_span tests/check_tokenizer \
-  tests/check_tokens tests/check_bpe
+  tests/check_tokens tests/check_bpe tests/check_corpora
 TESTS += tests/check_batch tests/check_span tests/check_tokenizer \
-  tests/check_tokens tests/check_bpe
+  tests/check_tokens tests/check_bpe tests/check_corpora
 endif
 TESTS += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
-  tests/run_sentencepiece.sh
+  tests/run_sentencepiece.sh tests/run_corpora.sh
 EXTRA_DIST += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
-  tests/run_sentencepiece.sh \
+  tests/run_sentencepiece.sh tests/run_corpora.sh \
+  tests/long_smollm2.sh tests/smollm2.py \
   tests/long_data.sh tests/golden/tokenizer/make.py \
   tests/golden/tokenizer/text.json \
   tests/golden/tokenizer/gpt2.json tests/golden/tokenizer/gpt2.ids \
@@ -23,5 +24,7 @@ tests_check_tokenizer_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_tokenizer_LDADD = $(UNIT_LINK)
 tests_check_tokens_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_tokens_LDADD = $(UNIT_LINK)
+tests_check_corpora_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_corpora_LDADD = $(UNIT_LINK)
 tests_check_bpe_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_bpe_LDADD = $(UNIT_LINK)

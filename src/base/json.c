@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,10 +56,46 @@ zt_status zt_read_file(const char *path, size_t limit, char **bytes,
   return ZT_OK;
 }
 
+/* Hugging Face writes 10^30 for "no limit", which jansson refuses: numbers of
+ * so many digits become reals.  The text with ".0" behind each, NULL without
+ * memory. */
+static char *widen_integers(const char *bytes, size_t size, size_t *wide) {
+  enum { DIGITS = 19 }; /* of INT64_MAX */
+  char *out = zt_calloc(size + 2 * (size / DIGITS) + 1, 1);
+  bool quoted = false, escaped = false, real = false;
+  size_t digits = 0, n = 0; /* digits: of the number so far */
+  for (size_t i = 0; out && i < size; i++) {
+    char c = bytes[i];
+    bool number = !quoted && c && strchr("+-.0123456789eE", c);
+    if (!number && digits > DIGITS && !real) {
+      out[n++] = '.';
+      out[n++] = '0';
+    }
+    real = number && (real || c == '.' || c == 'e' || c == 'E');
+    digits = number ? digits + (c >= '0' && c <= '9') : 0;
+    quoted ^= c == '"' && !escaped;
+    escaped = quoted && c == '\\' && !escaped;
+    out[n++] = c;
+  }
+  *wide = n;
+  return out;
+}
+
+static json_t *parse_wide(const char *bytes, size_t size, json_error_t *error) {
+  size_t n;
+  char *wide = widen_integers(bytes, size, &n);
+  json_t *root =
+      wide ? json_loadb(wide, n, JSON_REJECT_DUPLICATES, error) : NULL;
+  free(wide);
+  return root;
+}
+
 zt_status zt_json_parse(const char *bytes, size_t size, const char *path,
                         json_t **object) {
   json_error_t error;
   json_t *root = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+  if (!root && json_error_code(&error) == json_error_numeric_overflow)
+    root = parse_wide(bytes, size, &error);
   /* It quotes the file: nothing that could break the line or a terminal. */
   for (char *c = error.text; !root && *c; c++)
     if (*c < ' ' || *c > '~')

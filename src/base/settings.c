@@ -51,8 +51,7 @@ zt_status zt_settings_init(zt_settings *settings) {
 
 void zt_settings_free(zt_settings *settings) {
   for (int i = 0; i < zt_setting_count; i++)
-    if (zt_setting_table[i].type == ZT_SETTING_STRING)
-      free(*(char **) zt_setting_field(settings, &zt_setting_table[i]));
+    zt_setting_free(settings, &zt_setting_table[i]);
   if (settings->origins) {
     for (int i = 0; i < settings->origins->n_files; i++)
       free(settings->origins->files[i]);
@@ -108,20 +107,17 @@ static void raw_from_config(const config_setting_t *from, zt_raw *raw) {
   raw_scalar(from, raw);
   if (!config_setting_is_list(from) && !config_setting_is_array(from))
     return;
+  int n = config_setting_length(from);
   raw->what = "a list of other things";
-  if (config_setting_length(from) != 2)
-    return;
-  for (int i = 0; i < 2; i++) {
+  if (n > ZT_MOST_ITEMS)
+    raw->what = "more than 64 of them";
+  for (int i = 0; i < n; i++) {
     zt_raw element = {0};
     raw_scalar(config_setting_get_elem(from, (unsigned) i), &element);
-    if (element.kind == ZT_RAW_INT)
-      raw->pair[i] = (double) element.integer;
-    else if (element.kind == ZT_RAW_REAL)
-      raw->pair[i] = element.real;
-    else
+    if (n > ZT_MOST_ITEMS || !zt_raw_add(raw, &element))
       return;
   }
-  raw->kind = ZT_RAW_PAIR;
+  raw->kind = ZT_RAW_LIST;
 }
 
 /* All members of a group whose path is `prefix` ("" or "train."). */

@@ -51,6 +51,17 @@ typedef enum zt_comm_choice {
   ZT_COMM_NCCL
 } zt_comm_choice;
 
+/** Values of the keys that are a list. */
+enum { ZT_MOST_ITEMS = 64 };
+typedef struct zt_strings {
+  int n;
+  char *at[ZT_MOST_ITEMS]; /* owned */
+} zt_strings;
+typedef struct zt_reals {
+  int n;
+  double at[ZT_MOST_ITEMS];
+} zt_reals;
+
 /** Where the values come from, for messages and --print-config. */
 typedef struct zt_settings_origins zt_settings_origins;
 
@@ -66,7 +77,10 @@ typedef struct zt_settings {
     char *weights, *config; /* one of the two */
   } model;
   struct {
-    char *train, *valid;
+    zt_strings train;
+    zt_reals weights; /* of the files of train, if any */
+    char *valid;
+    double valid_fraction; /* of train, held out for evaluation */
     zt_task task;
     int64_t source_length, target_length; /* tokens */
     int64_t length;                       /* tokens; causal only */

@@ -35,18 +35,11 @@ static const char *place_of(const zt_settings *settings,
   return zt_shorten(origins->files[0], true, place, ZT_FILE_SHOWN);
 }
 
-static bool is_given(const zt_settings *settings, const zt_setting *setting) {
-  const void *value = zt_setting_value(settings, setting);
-  if (setting->type == ZT_SETTING_STRING)
-    return **(char *const *) value != '\0';
-  return *(const int64_t *) value != 0;
-}
-
 static void check_needs(checker *c, unsigned needs) {
   const zt_settings *s = c->settings;
   for (int i = 0; i < zt_setting_count; i++) {
     const zt_setting *setting = &zt_setting_table[i];
-    if ((setting->need & needs) && !is_given(s, setting))
+    if ((setting->need & needs) && !zt_setting_is_given(s, setting))
       COMPLAIN(c, setting->key, "%s is missing (see 'ztrain --explain %s')%s",
                setting->key, setting->key,
                setting->need == ZT_NEED_WEIGHTS && *s->model.config
@@ -85,6 +78,22 @@ static void check_batch(checker *c) {
     COMPLAIN(c, "train.steps",
              "train.steps x train.batch is more than 2^62 samples: take fewer "
              "steps");
+}
+
+static void check_files(checker *c) {
+  const zt_settings *s = c->settings;
+  if (s->data.weights.n > 0 && s->data.weights.n != s->data.train.n)
+    COMPLAIN(c, "data.weights",
+             "data.weights has %d numbers for the %d files of data.train: one "
+             "for each, or []",
+             s->data.weights.n, s->data.train.n);
+  if (s->data.weights.n > 0 && s->data.order == ZT_ORDER_SEQUENTIAL)
+    COMPLAIN(c, "data.weights",
+             "data.weights is for data.order \"shuffled\" alone");
+  if (s->data.valid_fraction > 0 && *s->data.valid)
+    COMPLAIN(c, "data.valid_fraction",
+             "data.valid_fraction and data.valid exclude each other: drop "
+             "one");
 }
 
 static zt_status check_data(checker *c) {
@@ -152,6 +161,7 @@ zt_status zt_settings_check(const zt_settings *settings, unsigned needs) {
   checker c = {.settings = settings};
   check_needs(&c, needs);
   check_batch(&c);
+  check_files(&c);
   ZT_TRY(check_data(&c));
   check_train(&c);
   return zt_problems_end(&c.problems);

@@ -11,6 +11,29 @@ static zt_status no_memory(void) {
   return zt_fail(ZT_ERR_MEMORY, "out of memory");
 }
 
+/* One alone is a plain string. */
+static json_t *strings_to_json(const zt_strings *strings) {
+  if (strings->n < 2)
+    return json_string(strings->n ? strings->at[0] : "");
+  json_t *array = json_array();
+  for (int i = 0; i < strings->n; i++)
+    if (json_array_append_new(array, json_string(strings->at[i]))) {
+      json_decref(array);
+      return NULL;
+    }
+  return array;
+}
+
+static json_t *reals_to_json(const double *reals, int n) {
+  json_t *array = json_array();
+  for (int i = 0; i < n; i++)
+    if (json_array_append_new(array, json_real(reals[i]))) {
+      json_decref(array);
+      return NULL;
+    }
+  return array;
+}
+
 static json_t *value_to_json(const zt_settings *settings,
                              const zt_setting *setting) {
   const void *field = zt_setting_value(settings, setting);
@@ -30,8 +53,12 @@ static json_t *value_to_json(const zt_settings *settings,
   case ZT_SETTING_BYTES:
     return json_integer((json_int_t) * (const size_t *) field);
   case ZT_SETTING_PAIR:
-    return json_pack("[f, f]", ((const double *) field)[0],
-                     ((const double *) field)[1]);
+    return reals_to_json(field, 2);
+  case ZT_SETTING_STRINGS:
+    return strings_to_json(field);
+  case ZT_SETTING_REALS:
+    return reals_to_json(((const zt_reals *) field)->at,
+                         ((const zt_reals *) field)->n);
   }
   return NULL;
 }
@@ -51,6 +78,20 @@ zt_status zt_settings_to_json(const zt_settings *settings, json_t **object) {
   return ZT_OK;
 }
 
+static void list_from_json(json_t *array, zt_raw *raw) {
+  size_t n = json_array_size(array);
+  raw->what = "a list of other things";
+  for (size_t i = 0; i < n; i++) {
+    json_t *item = json_array_get(array, i);
+    if (n > ZT_MOST_ITEMS || (!json_is_string(item) && !json_is_number(item)))
+      return;
+    raw->item[i].string = json_string_value(item);
+    raw->item[i].real = json_number_value(item);
+  }
+  raw->n = (int) n;
+  raw->kind = ZT_RAW_LIST;
+}
+
 static void raw_from_json(json_t *value, zt_raw *raw) {
   *raw = (zt_raw){.what = "another kind of value"};
   if (json_is_boolean(value)) {
@@ -65,12 +106,8 @@ static void raw_from_json(json_t *value, zt_raw *raw) {
   } else if (json_is_string(value)) {
     raw->kind = ZT_RAW_STRING;
     raw->string = json_string_value(value);
-  } else if (json_array_size(value) == 2 &&
-             json_is_number(json_array_get(value, 0)) &&
-             json_is_number(json_array_get(value, 1))) {
-    raw->kind = ZT_RAW_PAIR;
-    raw->pair[0] = json_number_value(json_array_get(value, 0));
-    raw->pair[1] = json_number_value(json_array_get(value, 1));
+  } else if (json_is_array(value)) {
+    list_from_json(value, raw);
   }
 }
 

@@ -43,13 +43,6 @@ static int change_group(zt_text *out, const char *last, const char *key) {
   return depth;
 }
 
-static bool is_unset(const zt_settings *settings, const zt_setting *setting) {
-  const void *value = zt_setting_value(settings, setting);
-  return setting->need &&
-         (setting->type == ZT_SETTING_STRING ? **(char *const *) value == '\0'
-                                             : *(const int64_t *) value == 0);
-}
-
 static void print_line(const zt_settings *settings, const zt_setting *setting,
                        int depth, bool with_origin, zt_text *out) {
   enum { COMMENT_COLUMN = 40 };
@@ -57,7 +50,7 @@ static void print_line(const zt_settings *settings, const zt_setting *setting,
   char place[ZT_PLACE];
   size_t begin = out->size;
   indent(out, depth);
-  if (is_unset(settings, setting)) {
+  if (setting->need && !zt_setting_is_given(settings, setting)) {
     zt_text_add(out, "// %s is not given\n", name);
     return;
   }
@@ -101,7 +94,8 @@ zt_status zt_settings_print(const zt_settings *settings, FILE *to,
 static void default_text(const zt_setting *setting, char *text, size_t size) {
   bool quoted = setting->type == ZT_SETTING_STRING ||
                 setting->type == ZT_SETTING_CHOICE ||
-                setting->type == ZT_SETTING_BYTES;
+                setting->type == ZT_SETTING_BYTES ||
+                setting->type == ZT_SETTING_STRINGS;
   snprintf(text, size, "%s%s%s", quoted ? "\"" : "",
            setting->value ? setting->value : "", quoted ? "\"" : "");
 }

@@ -26,6 +26,9 @@
   .key = #path, .type = ZT_SETTING_PAIR, .range = (limits),                    \
   .offset = offsetof(zt_settings, path) +                                      \
             0 * sizeof(_Generic(&((zt_settings *) 0)->path, double(*)[2] : 1))
+#define STRINGS(path) FIELD(path, zt_strings), .type = ZT_SETTING_STRINGS
+#define REALS(path, limits)                                                    \
+  FIELD(path, zt_reals), .type = ZT_SETTING_REALS, .range = (limits)
 #define CHOICE(path, ctype, ...)                                               \
   FIELD(path, ctype), .type = ZT_SETTING_CHOICE, .choices = {__VA_ARGS__}
 
@@ -50,10 +53,20 @@ const zt_setting zt_setting_table[] = {
      .help = "A config.json in place of model.weights: enough to plan, not to "
              "train."},
 
-    {STRING(data.train), .need = ZT_NEED_DATA, .fixed = true,
-     .help = "Token file to train on, made by 'ztconv tokens'."},
+    {STRINGS(data.train), .need = ZT_NEED_DATA, .fixed = true,
+     .help = "Token file to train on, made by 'ztconv tokens', or several of "
+             "one vocabulary and kind: [\"a.h5\", \"b.h5\"]."},
+    {REALS(data.weights, ZT_POSITIVE), .value = "[]", .fixed = true,
+     .help = "Share of the samples that each file of data.train gets, as "
+             "[0.7, 0.3]; a file that is used up begins anew in another "
+             "order. []: all files as one, so each epoch has each sample "
+             "once."},
     {STRING(data.valid), .value = "", .fixed = true,
      .help = "Token file for evaluation, see train.eval_every."},
+    {REAL(data.valid_fraction, ZT_BELOW_ONE), .value = "0.0", .fixed = true,
+     .help = "Share of the samples of data.train that is held out for "
+             "evaluation in place of data.valid: drawn by run.seed, spread "
+             "over each file, never trained on."},
     {CHOICE(data.task, zt_task, "span-corruption", "seq2seq", "causal"),
      .value = "span-corruption", .fixed = true,
      .help =
@@ -85,7 +98,7 @@ const zt_setting zt_setting_table[] = {
     {CHOICE(data.order, zt_order, "shuffled", "sequential"),
      .value = "shuffled", .fixed = true,
      .help = "shuffled: another order in each epoch, given by run.seed. "
-             "sequential: as in the file."},
+             "sequential: as in the file, one file after the other."},
 
     {INT(train.steps, 1, BIG), .need = ZT_NEED_STEPS, .unit = "steps",
      .help = "Step after which the run is done. The linear schedule ends there "
@@ -408,6 +421,12 @@ const char *zt_setting_domain(const zt_setting *setting, char buffer[128]) {
     break;
   case ZT_SETTING_PAIR:
     snprintf(buffer, 128, "two numbers [a, b]%s", range[setting->range]);
+    break;
+  case ZT_SETTING_STRINGS:
+    snprintf(buffer, 128, "text in quotes, or several in [ ]");
+    break;
+  case ZT_SETTING_REALS:
+    snprintf(buffer, 128, "numbers in [ ], each%s", range[setting->range] + 1);
     break;
   }
   return buffer;

@@ -8,13 +8,15 @@
 #include "base/settings_check.h"
 
 typedef enum zt_setting_type {
-  ZT_SETTING_BOOL,   /* bool */
-  ZT_SETTING_INT,    /* int64_t */
-  ZT_SETTING_REAL,   /* double, finite */
-  ZT_SETTING_STRING, /* char *, UTF-8 without control characters */
-  ZT_SETTING_CHOICE, /* an enum: the index in `choices` */
-  ZT_SETTING_BYTES,  /* size_t, written as "64MiB" */
-  ZT_SETTING_PAIR    /* double[2] */
+  ZT_SETTING_BOOL,    /* bool */
+  ZT_SETTING_INT,     /* int64_t */
+  ZT_SETTING_REAL,    /* double, finite */
+  ZT_SETTING_STRING,  /* char *, UTF-8 without control characters */
+  ZT_SETTING_CHOICE,  /* an enum: the index in `choices` */
+  ZT_SETTING_BYTES,   /* size_t, written as "64MiB" */
+  ZT_SETTING_PAIR,    /* double[2] */
+  ZT_SETTING_STRINGS, /* zt_strings; one alone may stand without brackets */
+  ZT_SETTING_REALS    /* zt_reals */
 } zt_setting_type;
 
 typedef enum zt_real_range {
@@ -36,7 +38,7 @@ typedef struct zt_setting {
   const char *value;   /* the default as -s takes it, NULL: none */
   const char *unit;    /* "tokens", "" */
   int64_t least, most; /* of INT and BYTES, both allowed */
-  zt_real_range range; /* of REAL and of each number of a PAIR */
+  zt_real_range range; /* of REAL and of each number of PAIR, REALS */
   const char *choices[ZT_MAX_CHOICES];
   const char *help; /* a sentence or more, for people */
 } zt_setting;

@@ -56,28 +56,22 @@ static double as_real(const zt_raw *raw) {
   return raw->kind == ZT_RAW_INT ? (double) raw->integer : raw->real;
 }
 
-static bool read_pair(const char *from, const char *to, zt_raw *raw) {
-  bool square = to - from > 2 && from[0] == '[' && to[-1] == ']';
-  bool round = to - from > 2 && from[0] == '(' && to[-1] == ')';
-  const char *comma = memchr(from, ',', (size_t) (to - from));
-  if ((!square && !round) || !comma)
+bool zt_raw_add(zt_raw *list, const zt_raw *item) {
+  if (item->kind != ZT_RAW_INT && item->kind != ZT_RAW_REAL &&
+      item->kind != ZT_RAW_STRING)
     return false;
-  for (int i = 0; i < 2; i++) {
-    const char *a = i == 0 ? from + 1 : comma + 1;
-    const char *b = i == 0 ? comma : to - 1;
-    trim(&a, &b);
-    if (!read_number(a, b, raw))
-      return false;
-    raw->pair[i] = as_real(raw);
-  }
-  raw->kind = ZT_RAW_PAIR;
+  bool is_text = item->kind == ZT_RAW_STRING;
+  list->item[list->n].string = is_text ? item->string : NULL;
+  list->item[list->n].real = is_text ? 0 : as_real(item);
+  list->n++;
   return true;
 }
 
-/* Quotes are optional; inside them \" and \\ are what they are in a file. */
-static void read_string(const char *from, const char *to, zt_raw *raw,
-                        zt_text *hold) {
+/* Quotes are optional; inside them \" and \\ are what they are in a file.
+ * Returns where it begins in `hold`, which ends with it. */
+static size_t hold_string(const char *from, const char *to, zt_text *hold) {
   bool quoted = to - from >= 2 && *from == '"' && to[-1] == '"';
+  size_t begin = hold->size;
   if (quoted) {
     from++;
     to--;
@@ -89,8 +83,57 @@ static void read_string(const char *from, const char *to, zt_raw *raw,
       from++;
     zt_text_append(hold, from, 1);
   }
+  return begin;
+}
+
+static void read_string(const char *from, const char *to, zt_raw *raw,
+                        zt_text *hold) {
+  hold_string(from, to, hold);
   raw->kind = ZT_RAW_STRING;
   raw->string = hold->data ? hold->data : "";
+}
+
+/* To the comma behind an item, or to the end. */
+static const char *item_end(const char *from, const char *to) {
+  bool quoted = false;
+  for (; from < to && (quoted || *from != ','); from++) {
+    if (quoted && *from == '\\' && from + 1 < to)
+      from++;
+    else if (*from == '"')
+      quoted = !quoted;
+  }
+  return from;
+}
+
+/* Items without quotes are numbers, or all are text. */
+static bool read_list(const char *from, const char *to, bool text, zt_raw *raw,
+                      zt_text *hold) {
+  bool square = to - from >= 2 && from[0] == '[' && to[-1] == ']';
+  bool round = to - from >= 2 && from[0] == '(' && to[-1] == ')';
+  size_t begins[ZT_MOST_ITEMS];
+  if (!square && !round)
+    return false;
+  from++;
+  to--;
+  trim(&from, &to);
+  for (const char *end; from < to; from = end + 1) {
+    end = item_end(from, to);
+    const char *a = from, *b = end;
+    zt_raw number;
+    trim(&a, &b);
+    if (raw->n == ZT_MOST_ITEMS || (!text && !read_number(a, b, &number)))
+      return false;
+    begins[raw->n] = text ? hold_string(a, b, hold) : 0;
+    if (text)
+      zt_text_append(hold, "", 1);
+    raw->item[raw->n++].real = text ? 0 : as_real(&number);
+    if (end + 1 == to)
+      return false;
+  }
+  for (int i = 0; text && hold->data && i < raw->n; i++)
+    raw->item[i].string = hold->data + begins[i];
+  raw->kind = ZT_RAW_LIST;
+  return true;
 }
 
 void zt_raw_from_text(const zt_setting *setting, const char *text, zt_raw *raw,
@@ -102,11 +145,14 @@ void zt_raw_from_text(const zt_setting *setting, const char *text, zt_raw *raw,
   n = (size_t) (to - from);
   bool is_text = setting->type == ZT_SETTING_STRING ||
                  setting->type == ZT_SETTING_CHOICE ||
-                 setting->type == ZT_SETTING_BYTES;
+                 setting->type == ZT_SETTING_BYTES ||
+                 setting->type == ZT_SETTING_STRINGS;
   if (!is_text && read_number(from, to, raw))
     return;
-  if (!is_text && read_pair(from, to, raw))
+  bool lists = setting->type == ZT_SETTING_STRINGS || !is_text;
+  if (lists && read_list(from, to, is_text, raw, hold))
     return;
+  *raw = (zt_raw){0};
   if (!is_text && ((n == 4 && !strncmp(from, "true", n)) ||
                    (n == 5 && !strncmp(from, "false", n)))) {
     raw->kind = ZT_RAW_BOOL;
@@ -136,8 +182,8 @@ static void describe(const zt_raw *raw, char found[64]) {
     snprintf(found, 64, "\"%s\"",
              zt_shorten(raw->string, false, text, sizeof text));
     break;
-  case ZT_RAW_PAIR:
-    snprintf(found, 64, "two numbers");
+  case ZT_RAW_LIST:
+    snprintf(found, 64, "a list of %d", raw->n);
     break;
   }
 }
@@ -148,8 +194,8 @@ static zt_status refuse(const zt_setting *setting, const zt_raw *raw,
   char domain[128], found[64];
   describe(raw, found);
   snprintf(why, ZT_REASON, "%s%s: must be %s",
-           raw->kind == ZT_RAW_PAIR ? "" : " = ",
-           raw->kind == ZT_RAW_PAIR ? "" : found,
+           raw->kind == ZT_RAW_LIST ? "" : " = ",
+           raw->kind == ZT_RAW_LIST ? "" : found,
            zt_setting_domain(setting, domain));
   return ZT_ERR_CONFIG;
 }
@@ -190,15 +236,27 @@ static zt_status assign_real(const zt_setting *setting, const zt_raw *raw,
   return ZT_OK;
 }
 
-static zt_status assign_pair(const zt_setting *setting, const zt_raw *raw,
-                             double field[2], char *why) {
-  if (raw->kind != ZT_RAW_PAIR)
+/* Numbers only; a pair is a list of two. */
+static zt_status assign_list(const zt_setting *setting, const zt_raw *raw,
+                             double *field, char *why) {
+  if (raw->kind != ZT_RAW_LIST ||
+      (setting->type == ZT_SETTING_PAIR && raw->n != 2))
     return wrong_type(setting, raw, why);
-  if (!in_range(raw->pair[0], setting->range) ||
-      !in_range(raw->pair[1], setting->range))
-    return refuse(setting, raw, why);
-  field[0] = raw->pair[0] + 0.0;
-  field[1] = raw->pair[1] + 0.0;
+  for (int i = 0; i < raw->n; i++)
+    if (raw->item[i].string)
+      return wrong_type(setting, raw, why);
+  for (int i = 0; i < raw->n; i++)
+    if (!in_range(raw->item[i].real, setting->range))
+      return refuse(setting, raw, why);
+  for (int i = 0; i < raw->n; i++)
+    field[i] = raw->item[i].real + 0.0;
+  return ZT_OK;
+}
+
+static zt_status assign_reals(const zt_setting *setting, const zt_raw *raw,
+                              zt_reals *field, char *why) {
+  ZT_TRY(assign_list(setting, raw, field->at, why));
+  field->n = raw->n;
   return ZT_OK;
 }
 
@@ -238,30 +296,88 @@ static zt_status assign_choice(const zt_setting *setting, const zt_raw *raw,
 }
 
 /* Strings end up in paths, logs and JSON. */
-static zt_status assign_string(const zt_setting *setting, const zt_raw *raw,
-                               char **field, char *why) {
+static zt_status copy_string(const char *from, char **to, char *why) {
   enum { LONGEST = 4095 };
   const char *reason = NULL;
-  if (raw->kind != ZT_RAW_STRING)
-    return wrong_type(setting, raw, why);
-  size_t n = strlen(raw->string);
+  size_t n = strlen(from);
   if (n > LONGEST)
     reason = "longer than 4095 bytes";
-  else if (!zt_is_utf8(raw->string, n))
+  else if (!zt_is_utf8(from, n))
     reason = "not UTF-8 text";
   for (size_t i = 0; !reason && i < n; i++)
-    if ((unsigned char) raw->string[i] < 0x20 || raw->string[i] == 0x7F)
+    if ((unsigned char) from[i] < 0x20 || from[i] == 0x7F)
       reason = "has a control character";
   if (reason) {
     snprintf(why, ZT_REASON, ": %s", reason);
     return ZT_ERR_CONFIG;
   }
-  char *copy = zt_strdup(raw->string);
-  if (!copy)
-    return ZT_ERR_MEMORY;
+  *to = zt_strdup(from);
+  return *to ? ZT_OK : ZT_ERR_MEMORY;
+}
+
+static zt_status assign_string(const zt_setting *setting, const zt_raw *raw,
+                               char **field, char *why) {
+  char *copy;
+  if (raw->kind != ZT_RAW_STRING)
+    return wrong_type(setting, raw, why);
+  ZT_TRY(copy_string(raw->string, &copy, why));
   free(*field);
   *field = copy;
   return ZT_OK;
+}
+
+static void free_strings(zt_strings *strings) {
+  while (strings->n > 0)
+    free(strings->at[--strings->n]);
+}
+
+static zt_status copy_strings(const zt_setting *setting, const zt_raw *raw,
+                              zt_strings *to, char *why) {
+  for (int i = 0; i < raw->n; i++) {
+    if (!raw->item[i].string)
+      return wrong_type(setting, raw, why);
+    ZT_TRY(copy_string(raw->item[i].string, &to->at[i], why));
+    to->n++;
+  }
+  return ZT_OK;
+}
+
+/* One string is a list of one, an empty one is none. */
+static zt_status assign_strings(const zt_setting *setting, const zt_raw *raw,
+                                zt_strings *field, char *why) {
+  zt_strings copy = {0};
+  zt_status status = ZT_OK;
+  if (raw->kind == ZT_RAW_LIST)
+    status = copy_strings(setting, raw, &copy, why);
+  else if (raw->kind != ZT_RAW_STRING)
+    status = wrong_type(setting, raw, why);
+  else if (*raw->string)
+    status = copy_string(raw->string, &copy.at[copy.n++], why);
+  if (status != ZT_OK) {
+    free_strings(&copy);
+    return status;
+  }
+  free_strings(field);
+  *field = copy;
+  return ZT_OK;
+}
+
+void zt_setting_free(zt_settings *settings, const zt_setting *setting) {
+  void *field = zt_setting_field(settings, setting);
+  if (setting->type == ZT_SETTING_STRING)
+    free(*(char **) field);
+  else if (setting->type == ZT_SETTING_STRINGS)
+    free_strings(field);
+}
+
+bool zt_setting_is_given(const zt_settings *settings,
+                         const zt_setting *setting) {
+  const void *value = zt_setting_value(settings, setting);
+  if (setting->type == ZT_SETTING_STRING)
+    return **(char *const *) value != '\0';
+  if (setting->type == ZT_SETTING_STRINGS)
+    return ((const zt_strings *) value)->n > 0;
+  return *(const int64_t *) value != 0;
 }
 
 zt_status zt_setting_assign(zt_settings *settings, const zt_setting *setting,
@@ -284,7 +400,11 @@ zt_status zt_setting_assign(zt_settings *settings, const zt_setting *setting,
   case ZT_SETTING_BYTES:
     return assign_bytes(setting, raw, field, why);
   case ZT_SETTING_PAIR:
-    return assign_pair(setting, raw, field, why);
+    return assign_list(setting, raw, field, why);
+  case ZT_SETTING_STRINGS:
+    return assign_strings(setting, raw, field, why);
+  case ZT_SETTING_REALS:
+    return assign_reals(setting, raw, field, why);
   }
   return zt_fail(ZT_ERR_INTERNAL, "%s: no such type", setting->key);
 }
@@ -310,6 +430,26 @@ static void write_string(const char *text, zt_text *out) {
   zt_text_append(out, "\"", 1);
 }
 
+static void write_strings(const zt_strings *strings, zt_text *out) {
+  if (strings->n < 2) {
+    write_string(strings->n ? strings->at[0] : "", out);
+    return;
+  }
+  for (int i = 0; i < strings->n; i++) {
+    zt_text_add(out, i ? ", " : "[");
+    write_string(strings->at[i], out);
+  }
+  zt_text_add(out, "]");
+}
+
+static void write_reals(const double *reals, int n, zt_text *out) {
+  char number[32];
+  zt_text_add(out, "[");
+  for (int i = 0; i < n; i++)
+    zt_text_add(out, "%s%s", i ? ", " : "", zt_real_text(reals[i], number));
+  zt_text_add(out, "]");
+}
+
 static void write_bytes(size_t bytes, zt_text *out) {
   static const char *const unit[] = {"", "KiB", "MiB", "GiB", "TiB"};
   int u = 0;
@@ -323,7 +463,7 @@ static void write_bytes(size_t bytes, zt_text *out) {
 void zt_setting_write(const zt_settings *settings, const zt_setting *setting,
                       zt_text *out) {
   const void *field = zt_setting_value(settings, setting);
-  char a[32], b[32];
+  char number[32];
   int choice;
   switch (setting->type) {
   case ZT_SETTING_BOOL:
@@ -335,7 +475,7 @@ void zt_setting_write(const zt_settings *settings, const zt_setting *setting,
     break;
   }
   case ZT_SETTING_REAL:
-    zt_text_add(out, "%s", zt_real_text(*(const double *) field, a));
+    zt_text_add(out, "%s", zt_real_text(*(const double *) field, number));
     break;
   case ZT_SETTING_STRING:
     write_string(*(char *const *) field, out);
@@ -348,8 +488,14 @@ void zt_setting_write(const zt_settings *settings, const zt_setting *setting,
     write_bytes(*(const size_t *) field, out);
     break;
   case ZT_SETTING_PAIR:
-    zt_text_add(out, "[%s, %s]", zt_real_text(((const double *) field)[0], a),
-                zt_real_text(((const double *) field)[1], b));
+    write_reals(field, 2, out);
+    break;
+  case ZT_SETTING_STRINGS:
+    write_strings(field, out);
+    break;
+  case ZT_SETTING_REALS:
+    write_reals(((const zt_reals *) field)->at, ((const zt_reals *) field)->n,
+                out);
     break;
   }
 }

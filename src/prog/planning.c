@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "comm/agree.h"
 #include "io/checkpoint.h"
-#include "io/tokens.h"
 #include "prog/backends.h"
+#include "train/data.h"
 #include "train/plan.h"
 #include "train/weights.h"
 
@@ -85,17 +85,16 @@ zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
 }
 
 static zt_status check_data(const zt_settings *s, const zt_model *model) {
-  zt_tokens *tokens = NULL;
-  zt_batch *batch = NULL;
+  zt_data data;
   ZT_TRY(zt_plan_check_task(s, model));
-  ZT_TRY(zt_tokens_open(s->data.train, &tokens));
   zt_batch_spec spec = zt_batch_spec_of(s, model);
-  zt_status status = zt_batch_create(&spec, tokens, &batch);
-  if (status == ZT_OK)
-    zt_info("%s: %" PRId64 " samples", s->data.train, zt_batch_samples(batch));
-  zt_batch_destroy(&batch);
-  zt_tokens_close(&tokens);
-  return status;
+  ZT_TRY(zt_data_open_train(s, &spec, &data));
+  for (int i = 0; i < data.n; i++) {
+    zt_batch_share share = zt_batch_share_of(data.batch, i);
+    zt_info("%s: %" PRId64 " samples", share.path, share.samples);
+  }
+  zt_data_close(&data);
+  return ZT_OK;
 }
 
 zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {

@@ -82,7 +82,7 @@ static inline zt_field zt_field_flag(const char *key, bool value) {
 /** A line of another kind, in the order given; times go last:
  *    zt_metrics_line(m, "eval", ZT_FIELDS(zt_field_int("step", step),
  *                                         zt_field_real("loss", loss)))
- *  \param[in] kind  "run", "eval", "restart", "event", "end" */
+ *  \param[in] kind  "run", "data", "eval", "restart", "event", "end" */
 zt_status zt_metrics_line(zt_metrics *metrics, const char *kind,
                           const zt_field *fields, int n);
 

@@ -1,182 +1,149 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "train/batch.h"
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "train/span.h"
-#include "train/texts.h"
+#include "train/samples.h"
+#include "train/split.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum {
-  FIRST_ORDINARY = 3, /* pad, end and unknown come first in T5 and ByT5 */
-  T5_SENTINELS = 100,
-  MOST_LENGTH = 1 << 24
-};
+enum { BLOCK = 1 << 16 }; /* running indices in which all have their shares */
+
+/* What random numbers are for; the epochs' orders have their own counters. */
+enum { FOR_SPLIT = 1, FOR_ORDER, FOR_MIX };
+
+typedef struct part {
+  const zt_tokens *tokens;
+  zt_samples *samples;
+  zt_split split;
+  int64_t count; /* of our side of the split */
+  int64_t first; /* of our sides, one after the other */
+  int64_t begin; /* of all samples, one after the other */
+  uint64_t key;  /* of its epochs' orders */
+  int64_t quota; /* of a block */
+} part;
 
 struct zt_batch {
   zt_batch_spec spec;
-  const zt_tokens *tokens;
+  part *parts;
+  int n;
   int64_t samples;
-  int32_t eos;
-  /* Span corruption. */
-  int64_t raw;      /* tokens of a window, or at most of a document */
-  int32_t *text;    /* [raw + 1] */
-  int32_t *lengths; /* [2 * spans] */
-  zt_texts *texts;  /* causal */
+  bool weighted;
+  /* Of the block that was looked at last: the file of each running index, and
+   * how many of the file are before it. */
+  int64_t block; /* -1: none yet */
+  uint64_t mix_key;
+  uint8_t *file;   /* [BLOCK] */
+  uint16_t *order; /* [BLOCK] */
 };
 
-/* ---- Checks ---- */
-
-static zt_status check_ids(const zt_batch_spec *spec, const zt_tokens *tokens) {
-  const zt_tokens_info *info = zt_tokens_about(tokens);
-  const char *path = zt_tokens_path(tokens);
-  if (info->vocabulary > spec->vocabulary)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: its vocabulary of %" PRId64
-                   " ids is larger than the model's %" PRId64
-                   "; use the model's tokenizer",
-                   path, info->vocabulary, spec->vocabulary);
-  if (spec->task == ZT_TASK_CAUSAL)
-    return ZT_OK; /* any id may end a document in the middle of a text */
-  if (info->eos >= 0 && spec->eos_id >= 0 && info->eos != spec->eos_id)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: ends documents with id %" PRId64 ", the model with "
-                   "%" PRId64 " (eos_token_id); write it with --eos",
-                   path, info->eos, spec->eos_id);
-  if (spec->start_id < 0)
-    return zt_fail(ZT_ERR_DATA, "the model has no decoder_start_token_id; add "
-                                "it to its config.json");
-  return ZT_OK;
-}
-
-static zt_status check_lengths(const zt_batch_spec *spec) {
-  if (spec->task == ZT_TASK_CAUSAL) {
-    if (spec->target_length < 2 || spec->target_length > MOST_LENGTH)
-      return zt_fail(ZT_ERR_CONFIG,
-                     "data.length is %" PRId64 ", outside 2 .. %d",
-                     spec->target_length, MOST_LENGTH);
-    return ZT_OK;
-  }
-  int64_t least =
-      spec->task == ZT_TASK_SPAN_CORRUPTION ? ZT_SPAN_LEAST_SOURCE : 1;
-  if (spec->source_length < least || spec->source_length > MOST_LENGTH)
-    return zt_fail(ZT_ERR_CONFIG,
-                   "data.source_length is %" PRId64 ", outside %" PRId64
-                   " .. %d",
-                   spec->source_length, least, MOST_LENGTH);
-  if (spec->target_length < 1 || spec->target_length > MOST_LENGTH)
-    return zt_fail(ZT_ERR_CONFIG,
-                   "data.target_length is %" PRId64 ", outside 1 .. %d",
-                   spec->target_length, MOST_LENGTH);
-  return ZT_OK;
+static uint64_t derive(uint64_t seed, uint32_t purpose, int number) {
+  const uint32_t counter[4] = {(uint32_t) number, purpose, 0x64617461, 0};
+  uint32_t bits[4];
+  zt_philox(seed, counter, bits);
+  return (uint64_t) bits[1] << 32 | bits[0];
 }
 
 /* ---- Creation ---- */
 
-static zt_status create_spans(zt_batch *b) {
-  const zt_batch_spec *spec = &b->spec;
-  const zt_tokens_info *info = zt_tokens_about(b->tokens);
-  const char *path = zt_tokens_path(b->tokens);
-  b->raw = zt_span_raw_length(spec->source_length);
-  zt_span_lengths l = zt_span_measure(b->raw);
-  if (info->pairs)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: holds pairs, and data.task is \"span-corruption\"; "
-                   "pairs are for \"seq2seq\"",
-                   path);
-  if (spec->target_length < l.target)
-    return zt_fail(ZT_ERR_CONFIG,
-                   "data.target_length is %" PRId64 ", too small for "
-                   "data.source_length %" PRId64 ": it takes %" PRId64,
-                   spec->target_length, spec->source_length, l.target);
-  if (info->sentinel < 0 || b->eos < 0)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: has no %s; write it with ztconv tokens --%s ID", path,
-                   info->sentinel < 0 ? "sentinels" : "end id",
-                   info->sentinel < 0 ? "sentinel" : "eos");
-  if (info->sentinel - (l.spans - 1) < FIRST_ORDINARY)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: data.source_length %" PRId64 " takes %" PRId64
-                   " sentinels, but the first is %" PRId64
-                   "; use a shorter one",
-                   path, spec->source_length, l.spans, info->sentinel);
-  if (l.spans > T5_SENTINELS)
-    zt_info("note: data.source_length %" PRId64 " takes %" PRId64
-            " sentinels, T5 and ByT5 know %d; ids down to %" PRId64
-            " serve as more",
-            spec->source_length, l.spans, T5_SENTINELS,
-            info->sentinel - (l.spans - 1));
-  b->samples = spec->packing ? info->tokens[0] / b->raw : info->documents;
-  if (b->samples < 1)
-    return zt_fail(ZT_ERR_DATA,
-                   "%s: %" PRId64 " tokens, one sample takes %" PRId64
-                   "; more text, a shorter data.source_length or packing = "
-                   "false",
-                   path, info->tokens[0], b->raw);
-  b->text = zt_calloc((size_t) b->raw + 1, sizeof *b->text);
-  b->lengths = zt_calloc((size_t) l.spans, 2 * sizeof *b->lengths);
-  return b->text && b->lengths ? ZT_OK : ZT_ERR_MEMORY;
+/* All must be read alike. */
+static zt_status check_alike(const zt_tokens *a, const zt_tokens *b) {
+  const zt_tokens_info *x = zt_tokens_about(a), *y = zt_tokens_about(b);
+  const char *differs = NULL;
+  if (x->pairs != y->pairs || x->masked != y->masked)
+    differs = "kind of documents (text, pairs or conversations)";
+  else if (strcmp(x->tokenizer, y->tokenizer))
+    differs = "tokenizer";
+  else if (x->vocabulary != y->vocabulary)
+    differs = "vocabulary";
+  else if (x->eos != y->eos || x->sentinel != y->sentinel)
+    differs = x->eos != y->eos ? "end id" : "first sentinel";
+  if (!differs)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA, "%.80s: another %s than %.60s has",
+                 zt_tokens_path(b), differs, zt_tokens_path(a));
 }
 
-static zt_status create_pairs(zt_batch *b) {
-  const zt_tokens_info *info = zt_tokens_about(b->tokens);
-  if (!info->pairs)
+static zt_status create_part(zt_batch *b, int i, const zt_tokens *tokens) {
+  const zt_batch_spec *spec = &b->spec;
+  part *p = &b->parts[i];
+  p->tokens = tokens;
+  p->key = derive(spec->seed, FOR_ORDER, i);
+  if (i > 0)
+    ZT_TRY(check_alike(b->parts[0].tokens, tokens));
+  ZT_TRY(zt_samples_create(spec, tokens, &p->samples));
+  int64_t all = zt_samples_count(p->samples);
+  p->split =
+      zt_split_of(all, spec->hold_out, derive(spec->split_seed, FOR_SPLIT, i));
+  p->count = zt_split_count(&p->split, spec->held_out);
+  if (p->count < 1)
     return zt_fail(ZT_ERR_DATA,
-                   "%s: holds no pairs, which data.task \"seq2seq\" takes; "
-                   "write it from lines with source and target",
-                   zt_tokens_path(b->tokens));
-  b->samples = info->documents;
+                   "%.100s: all of its %" PRId64 " samples are held out; a "
+                   "smaller data.valid_fraction or more text",
+                   zt_tokens_path(tokens), all);
+  p->first = b->samples;
+  p->begin = i > 0 ? p[-1].begin + p[-1].split.samples : 0;
+  b->samples += p->count;
   return ZT_OK;
 }
 
-static zt_status create_texts(zt_batch *b) {
-  const zt_batch_spec *spec = &b->spec;
-  ZT_TRY(zt_texts_create(&(zt_texts_spec){.length = spec->target_length,
-                                          .packing = spec->packing,
-                                          .documents = spec->documents,
-                                          .too_long = spec->too_long,
-                                          .pad_id = spec->pad_id},
-                         b->tokens, &b->texts));
-  b->samples = zt_texts_samples(b->texts);
-  return ZT_OK;
-}
-
-static zt_status create_samples(zt_batch *b) {
-  switch (b->spec.task) {
-  case ZT_TASK_SPAN_CORRUPTION:
-    return create_spans(b);
-  case ZT_TASK_SEQ2SEQ:
-    return create_pairs(b);
-  case ZT_TASK_CAUSAL:
-    break;
+/* Shares of a block in whole numbers, none of them 0; the largest takes what
+ * rounding leaves. */
+static zt_status share_out(zt_batch *b, const double *weights) {
+  double total = 0;
+  int64_t left = BLOCK;
+  int largest = 0;
+  for (int i = 0; i < b->n; i++) {
+    total += weights[i];
+    largest = weights[i] > weights[largest] ? i : largest;
   }
-  return create_texts(b);
+  for (int i = 0; i < b->n; i++) {
+    int64_t quota = (int64_t) (weights[i] / total * BLOCK + 0.5);
+    b->parts[i].quota = quota > 0 ? quota : 1;
+    left -= b->parts[i].quota;
+  }
+  b->parts[largest].quota += left;
+  b->mix_key = derive(b->spec.seed, FOR_MIX, 0);
+  b->file = zt_calloc(BLOCK, sizeof *b->file);
+  b->order = zt_calloc(BLOCK, sizeof *b->order);
+  return b->file && b->order ? ZT_OK : ZT_ERR_MEMORY;
 }
 
-zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
-                          zt_batch **batch) {
+static zt_status create(zt_batch *b, zt_tokens *const *tokens,
+                        const double *weights) {
+  b->parts = zt_calloc((size_t) b->n, sizeof *b->parts);
+  if (!b->parts)
+    return ZT_ERR_MEMORY;
+  for (int i = 0; i < b->n; i++)
+    ZT_TRY(create_part(b, i, tokens[i]));
+  return b->weighted ? share_out(b, weights) : ZT_OK;
+}
+
+zt_status zt_batch_create_mix(const zt_batch_spec *spec,
+                              zt_tokens *const *tokens, const double *weights,
+                              int n, zt_batch **batch) {
   *batch = NULL;
-  ZT_TRY(check_lengths(spec));
-  ZT_TRY(check_ids(spec, tokens));
   zt_batch *b = zt_calloc(1, sizeof *b);
   if (!b)
     return ZT_ERR_MEMORY;
   b->spec = *spec;
-  b->tokens = tokens;
-  b->eos = (int32_t) zt_tokens_about(tokens)->eos;
-  if (b->eos < 0)
-    b->eos = (int32_t) spec->eos_id;
-  /* Padding is masked: any id will do. */
-  if (b->spec.pad_id < 0)
-    b->spec.pad_id = 0;
-  zt_status status = create_samples(b);
+  b->n = n;
+  b->weighted = weights && spec->shuffled;
+  b->block = -1;
+  zt_status status = create(b, tokens, weights);
   if (status != ZT_OK)
     zt_batch_destroy(&b);
   *batch = b;
   return status;
+}
+
+zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
+                          zt_batch **batch) {
+  return zt_batch_create_mix(spec, (zt_tokens *[]){(zt_tokens *) tokens}, NULL,
+                             1, batch);
 }
 
 void zt_batch_destroy(zt_batch **batch) {
@@ -184,122 +151,118 @@ void zt_batch_destroy(zt_batch **batch) {
   *batch = NULL;
   if (!b)
     return;
-  free(b->text);
-  free(b->lengths);
-  zt_texts_destroy(&b->texts);
+  for (int i = 0; b->parts && i < b->n; i++)
+    zt_samples_destroy(&b->parts[i].samples);
+  free(b->parts);
+  free(b->file);
+  free(b->order);
   free(b);
 }
 
-/* ---- Samples ---- */
+/* ---- Which sample ---- */
 
 int64_t zt_batch_samples(const zt_batch *batch) {
   return batch->samples;
 }
 
-int64_t zt_batch_sample(const zt_batch *b, int64_t step, int64_t place) {
-  int64_t g = (step - 1) * b->spec.batch + place, n = b->samples;
-  if (!b->spec.shuffled)
-    return g % n;
-  return (int64_t) zt_permute(b->spec.seed, (uint64_t) (g / n), (uint64_t) n,
-                              (uint64_t) (g % n));
+int zt_batch_files(const zt_batch *batch) {
+  return batch->n;
 }
 
-/* One sample on its way: rows of the micro-batch, and how far they are filled.
- */
-typedef struct row {
-  int32_t *source, *labels;
-  int64_t sources, labelled;
-} row;
+zt_batch_share zt_batch_share_of(const zt_batch *b, int file) {
+  const part *p = &b->parts[file];
+  return (zt_batch_share){.path = zt_tokens_path(p->tokens),
+                          .samples = p->count,
+                          .share = b->weighted ? (double) p->quota / BLOCK
+                                               : (double) p->count /
+                                                     (double) b->samples};
+}
 
-static zt_status read_spans(zt_batch *b, int64_t sample, int64_t step,
-                            int64_t place, row *r) {
-  int64_t first = sample * b->raw, n = b->raw;
-  if (!b->spec.packing) {
-    ZT_TRY(zt_tokens_document(b->tokens, ZT_STREAM_TEXT, sample, &first, &n));
-    /* One more, to see whether the end id comes just behind. */
-    n = n > b->raw ? b->raw + 1 : n;
+/* A sample of a file. */
+typedef struct chosen {
+  part *from;
+  int64_t sample;
+} chosen;
+
+static void lay_out_block(zt_batch *b, int64_t block) {
+  int64_t seen[UINT8_MAX + 1] = {0};
+  for (int64_t i = 0; i < BLOCK; i++) {
+    int64_t at =
+        (int64_t) zt_permute(b->mix_key, (uint64_t) block, BLOCK, (uint64_t) i);
+    int file = 0;
+    for (; at >= b->parts[file].quota; file++)
+      at -= b->parts[file].quota;
+    b->file[i] = (uint8_t) file;
+    b->order[i] = (uint16_t) seen[file]++;
   }
-  ZT_TRY(zt_tokens_read(b->tokens, ZT_STREAM_TEXT, first, n, b->text));
-  if (!b->spec.packing && n > 0 && b->text[n - 1] == b->eos)
-    n--;
-  n = n > b->raw ? b->raw : n;
-  zt_span_lengths l = zt_span_measure(n);
-  zt_span_draw draw = {.seed = b->spec.seed,
-                       .step = (uint32_t) step,
-                       .sample = (uint32_t) place};
-  zt_span_corrupt(&draw, b->text, n,
-                  (int32_t) zt_tokens_about(b->tokens)->sentinel, b->eos,
-                  b->lengths, r->source, r->labels);
-  r->sources = l.source;
-  r->labelled = l.target;
-  return ZT_OK;
+  b->block = block;
 }
 
-/* Cut on the right.  An empty source would leave attention nothing to look at,
- * an empty target nothing to learn: ztconv writes neither. */
-static zt_status read_side(const zt_batch *b, int64_t sample, int stream,
-                           int64_t most, int32_t *ids, int64_t *n) {
-  int64_t first;
-  ZT_TRY(zt_tokens_document(b->tokens, stream, sample, &first, n));
-  if (*n == 0)
-    return zt_fail(ZT_ERR_DATA, "%s: pair %" PRId64 " (from 0): empty %s",
-                   zt_tokens_path(b->tokens), sample,
-                   stream == ZT_STREAM_SOURCE ? "source" : "target");
-  if (*n > most)
-    *n = most;
-  return zt_tokens_read(b->tokens, stream, first, *n, ids);
+int64_t zt_batch_places(zt_batch *b, int64_t steps, int file) {
+  int64_t g = steps * b->spec.batch, places;
+  if (!b->weighted)
+    return -1;
+  if (b->block != g / BLOCK)
+    lay_out_block(b, g / BLOCK);
+  places = b->block * b->parts[file].quota;
+  for (int64_t i = 0; i < g % BLOCK; i++)
+    places += b->file[i] == file;
+  return places;
 }
 
-static zt_status read_pair(const zt_batch *b, int64_t sample, row *r) {
-  ZT_TRY(read_side(b, sample, ZT_STREAM_SOURCE, b->spec.source_length,
-                   r->source, &r->sources));
-  return read_side(b, sample, ZT_STREAM_TARGET, b->spec.target_length,
-                   r->labels, &r->labelled);
+static chosen choose_by_weight(zt_batch *b, int64_t g) {
+  if (b->block != g / BLOCK)
+    lay_out_block(b, g / BLOCK);
+  part *p = &b->parts[b->file[g % BLOCK]];
+  int64_t k = b->block * p->quota + b->order[g % BLOCK];
+  return (chosen){p, (int64_t) zt_permute(p->key, (uint64_t) (k / p->count),
+                                          (uint64_t) p->count,
+                                          (uint64_t) (k % p->count))};
 }
 
-static void pad(const zt_batch_spec *spec, const row *r, int32_t *target) {
-  int32_t pad_id = (int32_t) spec->pad_id;
-  for (int64_t i = r->sources; i < spec->source_length; i++)
-    r->source[i] = pad_id;
-  for (int64_t i = r->labelled; i < spec->target_length; i++)
-    r->labels[i] = ZT_NO_LABEL;
-  target[0] = (int32_t) spec->start_id;
-  for (int64_t i = 1; i < spec->target_length; i++)
-    target[i] = i <= r->labelled ? r->labels[i - 1] : pad_id;
-}
-
-static zt_status fill_texts(zt_batch *b, int64_t step, int64_t first,
-                            int64_t samples, zt_micro_batch *micro) {
-  for (int64_t i = 0; i < samples; i++) {
-    int64_t at = i * b->spec.target_length;
-    zt_text_row r = {.ids = micro->target + at,
-                     .labels = micro->labels + at,
-                     .first = micro->first ? micro->first + at : NULL};
-    ZT_TRY(zt_texts_read(b->texts, zt_batch_sample(b, step, first + i), &r));
-    micro->source_valid[i] = 0;
-    micro->tokens += r.tokens;
-    micro->targets += r.targets;
+static chosen choose(zt_batch *b, int64_t step, int64_t place) {
+  int64_t g = (step - 1) * b->spec.batch + place, n = b->samples, at = g % n;
+  chosen c;
+  if (b->weighted) {
+    c = choose_by_weight(b, g);
+  } else {
+    if (b->spec.shuffled)
+      at = (int64_t) zt_permute(b->spec.seed, (uint64_t) (g / n), (uint64_t) n,
+                                (uint64_t) at);
+    int file = b->n - 1;
+    while (at < b->parts[file].first)
+      file--;
+    c = (chosen){&b->parts[file], at - b->parts[file].first};
   }
-  return ZT_OK;
+  c.sample = zt_split_sample(&c.from->split, b->spec.held_out, c.sample);
+  return c;
 }
+
+int64_t zt_batch_sample(zt_batch *b, int64_t step, int64_t place) {
+  chosen c = choose(b, step, place);
+  return c.from->begin + c.sample;
+}
+
+/* ---- Filling ---- */
 
 zt_status zt_batch_fill(zt_batch *b, int64_t step, int64_t first,
                         int64_t samples, zt_micro_batch *micro) {
   const zt_batch_spec *spec = &b->spec;
   micro->tokens = micro->targets = 0;
-  if (spec->task == ZT_TASK_CAUSAL)
-    return fill_texts(b, step, first, samples, micro);
   for (int64_t i = 0; i < samples; i++) {
-    int64_t place = first + i, sample = zt_batch_sample(b, step, place);
-    row r = {.source = micro->source + i * spec->source_length,
-             .labels = micro->labels + i * spec->target_length};
-    ZT_TRY(spec->task == ZT_TASK_SPAN_CORRUPTION
-               ? read_spans(b, sample, step, place, &r)
-               : read_pair(b, sample, &r));
-    pad(spec, &r, micro->target + i * spec->target_length);
+    int64_t at = i * spec->target_length;
+    chosen c = choose(b, step, first + i);
+    zt_span_draw draw = {.seed = spec->seed,
+                         .step = (uint32_t) step,
+                         .sample = (uint32_t) (first + i)};
+    zt_sample_row r = {.source = micro->source + i * spec->source_length,
+                       .target = micro->target + at,
+                       .labels = micro->labels + at,
+                       .first = micro->first ? micro->first + at : NULL};
+    ZT_TRY(zt_samples_read(c.from->samples, c.sample, &draw, &r));
     micro->source_valid[i] = (int32_t) r.sources;
-    micro->tokens += r.sources + r.labelled;
-    micro->targets += r.labelled;
+    micro->tokens += r.tokens;
+    micro->targets += r.targets;
   }
   return ZT_OK;
 }

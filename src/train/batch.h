@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** \file
- *  From a token file to the inputs of a step.
+ *  From token files to the inputs of a step.
  *
  *  A step takes `batch` samples; place p of step s (from 1) takes the sample
  *  with running index g = (s - 1) * batch + p.  Sequential order: sample
- *  g mod n of the n samples.  Shuffled: zt_permute(seed, g / n, n, g mod n), so
- *  every epoch meets each sample once.  What a place holds depends on the file,
- *  the specification and (s, p) alone, never on ranks or micro-batches.
+ *  g mod n of the n samples of all files, one file after the other.  Shuffled:
+ *  zt_permute(seed, g / n, n, g mod n), so every epoch meets each sample once.
+ *  Shuffled with weights: of each 65,536 running indices in a row every file
+ *  has its share, in an order drawn anew; the k-th one of a file takes its
+ *  sample zt_permute(its key, k / n, n, k mod n), n being those of the file.
+ *  What a place holds depends on the files, the specification and (s, p) alone,
+ *  never on ranks or micro-batches.
  *
- *  Span corruption, packing: sample i is the window [i * raw, (i + 1) * raw) of
- *  the documents one after the other, raw being the longest text whose source
- *  fits; a short tail is dropped.
- *  Span corruption, no packing: sample i is document i without its end id, cut
- *  on the right at raw tokens.
- *  Sequence to sequence: sample i is pair i; source and target are cut on the
- *  right, end id or not, at their lengths.
- *  Causal: train/texts.h, L being the target length.
+ *  Of the samples of each file a share can be held out (train/split.h); either
+ *  these or the others are those of a batch.  What a sample is: samples.h.
  *
  *  All functions are Local. */
 #ifndef ZT_TRAIN_BATCH_H
@@ -40,6 +38,9 @@ typedef struct zt_batch_spec {
   bool shuffled;
   int64_t batch; /* samples of the global batch */
   uint64_t seed;
+  double hold_out;     /* share of the samples; 0: none */
+  bool held_out;       /* they are meant, not the others */
+  uint64_t split_seed; /* what they are drawn by */
   /* Of the model; -1 for an id it does not have. */
   int64_t vocabulary, pad_id, eos_id, start_id;
 } zt_batch_spec;
@@ -66,13 +67,33 @@ typedef struct zt_micro_batch {
  *          sample, ZT_ERR_MEMORY. */
 zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
                           zt_batch **batch);
+/** The same of several files.
+ *  \param[in] tokens   [n] must stay open
+ *  \param[in] weights  [n] above 0; NULL: all files as one
+ *  \return also ZT_ERR_DATA for files that do not go together. */
+zt_status zt_batch_create_mix(const zt_batch_spec *spec,
+                              zt_tokens *const *tokens, const double *weights,
+                              int n, zt_batch **batch);
 /** Sets *batch to NULL; NULL is allowed. */
 void zt_batch_destroy(zt_batch **batch);
 
 /** Number of samples. */
 int64_t zt_batch_samples(const zt_batch *batch);
-/** Which sample stands at a place of a step (from 1). */
-int64_t zt_batch_sample(const zt_batch *batch, int64_t step, int64_t place);
+/** Which sample stands at a place of a step (from 1): its number in all files,
+ *  one after the other. */
+int64_t zt_batch_sample(zt_batch *batch, int64_t step, int64_t place);
+
+/** What a file gives. */
+typedef struct zt_batch_share {
+  const char *path;
+  int64_t samples; /* of the file; neither held out nor left to others */
+  double share;    /* of the places */
+} zt_batch_share;
+
+int zt_batch_files(const zt_batch *batch);
+/** Places of the first steps that a file had; with weights alone, else -1. */
+int64_t zt_batch_places(zt_batch *batch, int64_t steps, int file);
+zt_batch_share zt_batch_share_of(const zt_batch *batch, int file);
 /** Places [first, first + samples) of a step.  Allocates nothing.
  *  \param[in,out] micro  its arrays are filled
  *  \return ZT_ERR_DATA, ZT_ERR_IO. */

@@ -4,6 +4,7 @@ ZT_LAYERS += libzttrain.a
 libzttrain_a_SOURCES = \
   src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
+  src/train/data.c src/train/data.h \
   src/train/generate.c src/train/generate.h \
   src/train/generate_beam.c src/train/generate_inside.h \
   src/train/optim.c src/train/optim.h \
@@ -12,9 +13,11 @@ libzttrain_a_SOURCES = \
   src/train/queue.c src/train/queue.h \
   src/train/sample.c src/train/sample.h \
   src/train/rates.c src/train/rates.h \
+  src/train/samples.c src/train/samples.h \
   src/train/schedule.c src/train/schedule.h \
   src/train/texts.c src/train/texts.h \
   src/train/span.c src/train/span.h \
+  src/train/split.c src/train/split.h \
   src/train/state.c src/train/state.h \
   src/train/step.c src/train/step.h \
   src/train/trainer.c src/train/trainer.h \

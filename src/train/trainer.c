@@ -107,8 +107,8 @@ static zt_status run_step(zt_trainer *t) {
   zt_step_result result;
   double lr = zt_learning_rate(t->settings, t->done + 1);
   int64_t began = zt_clock_ns();
-  ZT_TRY(
-      zt_step_run(t->step, t->batch, t->done + 1, lr, t->updates + 1, &result));
+  ZT_TRY(zt_step_run(t->step, t->data.batch, t->done + 1, lr, t->updates + 1,
+                     &result));
   int64_t took = zt_clock_ns() - began;
   t->done++;
   t->train_ns += took;
@@ -243,9 +243,24 @@ static zt_status say_summary(zt_trainer *t) {
   return ZT_OK;
 }
 
+/* What each file gave to the whole run. */
+static void say_shares(zt_trainer *t) {
+  for (int i = 0; i < t->data.n; i++) {
+    zt_batch_share s = zt_batch_share_of(t->data.batch, i);
+    int64_t places = zt_batch_places(t->data.batch, t->done, i);
+    if (places >= 0)
+      zt_info("data: %s gave %" PRId64 " samples (%.2f %%), %.2f epochs",
+              s.path, places,
+              100 * (double) places /
+                  (double) (t->done * t->settings->train.batch),
+              (double) places / (double) s.samples);
+  }
+}
+
 static zt_status finish(zt_trainer *t) {
   char why[64];
   ZT_TRY(say_summary(t));
+  say_shares(t);
   check_plan(t);
   ZT_TRY(zt_agree(
       t->comm,

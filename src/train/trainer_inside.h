@@ -5,11 +5,10 @@
 #define ZT_TRAIN_TRAINER_INSIDE_H
 
 #include "io/restart.h"
-#include "io/tokens.h"
 #include "report/metrics.h"
 #include "report/progress.h"
 #include "report/tensorboard.h"
-#include "train/batch.h"
+#include "train/data.h"
 #include "train/placement.h"
 #include "train/plan.h"
 #include "train/step.h"
@@ -35,8 +34,7 @@ typedef struct zt_trainer {
   int candidate;        /* the one in use, -1: none */
   zt_source *source;    /* restart or weights file; closed after loading */
   zt_model *model;
-  zt_tokens *tokens;
-  zt_batch *batch;
+  zt_data data;
   zt_plan plan;
   zt_step *step;
   zt_phases phases;

@@ -96,7 +96,7 @@ zt_status zt_trainer_finish_save(zt_trainer *t) {
 }
 
 static zt_status start_save(zt_trainer *t) {
-  int64_t samples = zt_batch_samples(t->batch);
+  int64_t samples = zt_batch_samples(t->data.batch);
   int64_t used = t->done * t->settings->train.batch;
   zt_restart_save what = {
       .step = t->done,

@@ -76,8 +76,7 @@ static zt_status open_run(zt_trainer *t) {
 static zt_status open_data(zt_trainer *t) {
   zt_batch_spec spec = zt_batch_spec_of(t->settings, t->model);
   ZT_TRY(zt_plan_check_task(t->settings, t->model));
-  ZT_TRY(zt_tokens_open(t->settings->data.train, &t->tokens));
-  return zt_batch_create(&spec, t->tokens, &t->batch);
+  return zt_data_open_train(t->settings, &spec, &t->data);
 }
 
 /* The plan is made before anything is allocated; arenas take what it says. */
@@ -124,12 +123,11 @@ static zt_status make_provenance(zt_trainer *t) {
         json_object_get(restart->manifest, "provenance"), "weights"));
   else if (t->source->has_digest)
     weights = hex(t->source->digest);
-  t->provenance =
-      json_pack("{s:s, s:s, s:s, s:i, s:o*, s:o, s:o}", "build",
-                t->request->build, "libraries", t->request->libraries,
-                "kernels", t->dev->kernels, "ranks", t->comm->size, "weights",
-                weights, "data", hex(zt_tokens_about(t->tokens)->digest),
-                "configuration", digest_settings(t->configuration));
+  t->provenance = json_pack(
+      "{s:s, s:s, s:s, s:i, s:o*, s:o, s:o}", "build", t->request->build,
+      "libraries", t->request->libraries, "kernels", t->dev->kernels, "ranks",
+      t->comm->size, "weights", weights, "data", zt_data_digest(&t->data),
+      "configuration", digest_settings(t->configuration));
   return t->provenance ? ZT_OK : zt_fail(ZT_ERR_MEMORY, "out of memory");
 }
 
@@ -198,14 +196,53 @@ static zt_status open_metrics(zt_trainer *t) {
           zt_field_int("plan_bytes", (int64_t) t->plan.total)));
 }
 
+static void say_data(const zt_data *data) {
+  for (int i = 0; i < data->n; i++) {
+    zt_batch_share s = zt_batch_share_of(data->batch, i);
+    char share[32] = "";
+    if (data->n > 1)
+      snprintf(share, sizeof share, ", %.2f %% of all", 100 * s.share);
+    zt_info("data: %s, %" PRId64 " samples%s", s.path, s.samples, share);
+  }
+}
+
+/* Of several files, who gives how much. */
+static zt_status record_data(const zt_trainer *t) {
+  for (int i = 0; t->metrics && t->data.n > 1 && i < t->data.n; i++) {
+    zt_batch_share s = zt_batch_share_of(t->data.batch, i);
+    ZT_TRY(zt_metrics_line(t->metrics, "data",
+                           ZT_FIELDS(zt_field_text("file", s.path),
+                                     zt_field_int("samples", s.samples),
+                                     zt_field_real("share", s.share))));
+  }
+  return ZT_OK;
+}
+
+/* Its names are compared as settings; this is its content. */
+static zt_status compare_data(const zt_trainer *t) {
+  zt_restart *restart = zt_restart_of(t->source);
+  const char *was = json_string_value(json_object_get(
+      restart ? json_object_get(restart->manifest, "provenance") : NULL,
+      "data"));
+  const char *is = json_string_value(json_object_get(t->provenance, "data"));
+  for (int i = 0; i < t->request->n_allow; i++)
+    if (!strncmp(t->request->allow[i], "data.", 5))
+      return ZT_OK;
+  if (!was || !strcmp(was, is))
+    return ZT_OK;
+  return zt_fail(ZT_ERR_CONFIG,
+                 "data.train (digest %.33s) is not what the restart was made "
+                 "with (%.33s); put it back or say --allow-change data.train",
+                 is, was);
+}
+
 static void say_plan(const zt_trainer *t) {
   char total[32];
   const zt_plan *p = &t->plan;
   zt_info("model: %s, %" PRId64 " parameters in %d units; %s", t->source->path,
           t->model->params.numel, t->model->params.n_units,
           t->model->shape.tied ? "head tied" : "own head");
-  zt_info("data: %s, %" PRId64 " samples", t->settings->data.train,
-          zt_batch_samples(t->batch));
+  say_data(&t->data);
   zt_info("work: %d rank%s, %" PRId64 " micro-batches a step in %" PRId64
           " round%s; %s a rank; %s",
           p->ranks, p->ranks > 1 ? "s" : "", p->micro_batches, p->rounds,
@@ -255,8 +292,10 @@ static zt_status prepare(zt_trainer *t) {
   ZT_TRY(status);
   guess_save(t);
   ZT_TRY(zt_agree(t->comm, make_provenance(t)));
+  ZT_TRY(zt_agree(t->comm, compare_data(t)));
   ZT_TRY(create_writer(t));
   ZT_TRY(zt_agree(t->comm, open_metrics(t)));
+  ZT_TRY(zt_agree(t->comm, record_data(t)));
   compare_kernels(t);
   say_plan(t);
   return ZT_OK;
@@ -300,8 +339,7 @@ void zt_trainer_free(zt_trainer *t) {
   zt_restart_writer_destroy(&t->writer);
   zt_watchdog_stop(&t->watchdog);
   zt_step_destroy(&t->step);
-  zt_batch_destroy(&t->batch);
-  zt_tokens_close(&t->tokens);
+  zt_data_close(&t->data);
   zt_model_destroy(&t->model);
   zt_source_close(&t->source);
   zt_restart_list_free(&t->list);
