@@ -33,7 +33,7 @@ for ranks in 1 3; do
 done
 [ "$(steps mix1 | wc -l)" -eq 6 ] || fail "not 6 steps: $(steps mix1)"
 says mix1.err 'data: few.h5, [0-9]* samples, 25.00 % of all'
-says mix1.err 'data: tokens.h5 gave [0-9]* samples ([0-9.]* %), 0.0'
+says mix1.err 'data: tokens.h5 gave [0-9]* samples ([0-9.]* %), [0-9.]* epochs'
 says mix1/metrics.jsonl '"t": "data", "file": "few.h5", "samples": [0-9]*, "share": 0.25'
 says mix1/metrics.jsonl '"data": "[0-9a-f]\{16\} [0-9a-f]\{16\}"'
 
