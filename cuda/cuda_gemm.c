@@ -7,6 +7,7 @@
  * format in between).  fp32 is computed in fp32, not in TF32.  cuBLASLt counts
  * by columns: our row-major C = op(A) op(B) is its C^T = op(B)^T op(A)^T. */
 #include "cuda/cuda_inside.h"
+#include "cuda/cuda_kernels.h"
 
 #include "base/memory.h"
 
@@ -160,6 +161,8 @@ zt_status zt_cuda_gemm(zt_device *dev, const zt_gemm *call) {
   zt_cuda_device *cuda = (zt_cuda_device *) dev;
   struct zt_cuda_shape shape;
   zt_cuda_plan *plan;
+  if (call->rows_alone)
+    return zt_cuda_gemm_rows_alone(call, cuda->compute);
   memset(&shape, 0, sizeof shape); /* compared as bytes */
   shape.transpose_a = call->transpose_a;
   shape.transpose_b = call->transpose_b;

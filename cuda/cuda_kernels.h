@@ -38,6 +38,9 @@ zt_status zt_cuda_scatter(const zt_scatter *call, cudaStream_t stream);
 zt_status zt_cuda_row_attention(const zt_row_attention *call,
                                 cudaStream_t stream);
 
+/** A product with rows_alone. */
+zt_status zt_cuda_gemm_rows_alone(const zt_gemm *call, cudaStream_t stream);
+
 zt_status zt_cuda_bias_forward(const zt_bias *call, cudaStream_t stream);
 zt_status zt_cuda_bias_backward(const zt_bias *call, cudaStream_t stream);
 

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Generation: rows to their places, and attention of single query rows.
+/* Generation: rows to their places, attention of single query rows, and matrix
+ * products in which every row is computed by itself.
  *
- * A block has one head of one row.  It goes over the keys a tile at a time and
- * keeps the largest score and the sum so far, so that memory does not grow with
- * the text; the order is a function of what the row sees alone. */
+ * Attention: a block has one head of one row.  It goes over the keys a tile at
+ * a time and keeps the largest score and the sum so far, so that memory does
+ * not grow with the text; the order is a function of what the row sees alone.
+ *
+ * Products: cuBLASLt picks an algorithm by the number of rows, and with it the
+ * order of a sum.  Here it is fixed by k.  With few rows what counts is reading
+ * B once: threads of a warp read it side by side, and what they have read
+ * serves ROWS rows of A. */
 #include "cuda/cuda_math.h"
 
 enum { THREADS = 128 };
@@ -66,6 +72,97 @@ static __global__ void row_attention(zt_row_attention c) {
   }
   for (int64_t x = threadIdx.x; x < d; x += THREADS)
     y[x] /= sum;
+}
+
+enum { ROWS = 8, COLUMNS = 4, WARPS = THREADS / 32, SLICES = 8 };
+
+static __device__ __forceinline__ void put(const zt_gemm &c, int64_t row,
+                                           int64_t column, float sum) {
+  float *to = (float *) c.c.data + row * c.c.ld + column;
+  *to = c.beta != 0 ? fmaf(c.alpha, sum, c.beta * *to) : c.alpha * sum;
+}
+
+/* B is [n, k]: a warp has COLUMNS rows of it, a lane every 32nd element.  Rows
+ * and columns beyond the edge repeat the last one. */
+static __global__ void gemm_rows_by_dots(zt_gemm c) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t j = ((int64_t) blockIdx.x * WARPS + warp) * COLUMNS;
+  const int64_t i = (int64_t) blockIdx.y * ROWS;
+  const float *a[ROWS], *b[COLUMNS];
+  float sum[ROWS][COLUMNS] = {};
+  if (j >= c.n)
+    return;
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    a[r] = (const float *) c.a.data + at_most(i + r, c.m - 1) * c.a.ld;
+#pragma unroll
+  for (int x = 0; x < COLUMNS; x++)
+    b[x] = (const float *) c.b.data + at_most(j + x, c.n - 1) * c.b.ld;
+  for (int64_t p = lane; p < c.k; p += 32) {
+    float y[COLUMNS];
+#pragma unroll
+    for (int x = 0; x < COLUMNS; x++)
+      y[x] = b[x][p];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+      for (int x = 0; x < COLUMNS; x++)
+        sum[r][x] = fmaf(a[r][p], y[x], sum[r][x]);
+    ZT_MACS(ROWS * COLUMNS);
+  }
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+#pragma unroll
+    for (int x = 0; x < COLUMNS; x++) {
+      float all = warp_sum(sum[r][x]);
+      if (lane == r * COLUMNS + x && i + r < c.m && j + x < c.n)
+        put(c, i + r, j + x, all);
+    }
+}
+
+/* B is [k, n]: a thread has one column in one of SLICES parts of k, which are
+ * added in order. */
+static __global__ void gemm_rows_by_columns(zt_gemm c) {
+  ZT_SHARED(float, part, [ROWS][SLICES][32]);
+  const int64_t j = (int64_t) blockIdx.x * 32 + threadIdx.x;
+  const int64_t i = (int64_t) blockIdx.y * ROWS, slice = threadIdx.y;
+  const int64_t length = (c.k + SLICES - 1) / SLICES;
+  const int64_t end = at_most((slice + 1) * length, c.k);
+  const float *a[ROWS];
+  const float *b = (const float *) c.b.data + at_most(j, c.n - 1);
+  float sum[ROWS] = {};
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    a[r] = (const float *) c.a.data + at_most(i + r, c.m - 1) * c.a.ld;
+  for (int64_t p = slice * length; p < end; p++) {
+    float y = b[p * c.b.ld];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+      sum[r] = fmaf(a[r][p], y, sum[r]);
+    ZT_MACS(ROWS);
+  }
+#pragma unroll
+  for (int r = 0; r < ROWS; r++)
+    part[r][slice][threadIdx.x] = sum[r];
+  __syncthreads();
+  const int r = threadIdx.y; /* as many rows as slices */
+  float all = 0;
+#pragma unroll
+  for (int s = 0; s < SLICES; s++)
+    all += part[r][s][threadIdx.x];
+  if (i + r < c.m && j < c.n)
+    put(c, i + r, j, all);
+}
+
+zt_status zt_cuda_gemm_rows_alone(const zt_gemm *c, cudaStream_t stream) {
+  const unsigned rows = blocks_of(c->m, ROWS);
+  if (c->transpose_b)
+    ZT_LAUNCH(gemm_rows_by_dots, dim3(blocks_of(c->n, WARPS * COLUMNS), rows),
+              dim3(THREADS), 0, stream, *c);
+  else
+    ZT_LAUNCH(gemm_rows_by_columns, dim3(blocks_of(c->n, 32), rows),
+              dim3(32, SLICES), 0, stream, *c);
+  return zt_cuda_launched("matrix product by rows");
 }
 
 zt_status zt_cuda_scatter(const zt_scatter *c, cudaStream_t stream) {

@@ -3,6 +3,7 @@
 #include "cuda_unit.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { HEADS = 4, KV_HEADS = 2, DIM = 20, SLOTS = 2, LENGTH = 150, ROWS = 5 };
 enum { WIDTH = HEADS * DIM, KEPT = KV_HEADS * DIM, OFFSETS = 2 * LENGTH - 1 };
@@ -66,6 +67,57 @@ START_TEST(attention_of_rows) {
 }
 END_TEST
 
+/* Every row has the bits that it has alone, whatever the others are. */
+static const struct {
+  bool transpose_b;
+  int64_t m, n, k;
+  float beta;
+} products[] = {{true, 1, 1, 1, 0},      {true, 13, 37, 70, 0},
+                {true, 9, 16, 31, 0.5F}, {false, 1, 3, 2, 0},
+                {false, 13, 37, 70, 0},  {false, 8, 33, 129, 0.5F}};
+enum { PRODUCTS = sizeof products / sizeof *products };
+
+static void multiply(zt_device *dev, int i, int64_t row, int64_t m, void *a,
+                     void *b, void *c) {
+  const int64_t n = products[i].n, k = products[i].k;
+  const int64_t lda = k + 3, ldc = n + 1;
+  ck_zt_ok(zt_gemm_run(
+      dev, &(zt_gemm){.transpose_b = products[i].transpose_b,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .alpha = 0.75F,
+                      .beta = products[i].beta,
+                      .a = {(float *) a + row * lda, lda, ZT_FP32},
+                      .b = {b, products[i].transpose_b ? k : n, ZT_FP32},
+                      .c = {(float *) c + row * ldc, ldc, ZT_FP32},
+                      .rows_alone = true}));
+}
+
+START_TEST(products_of_rows_alone) {
+  const int which = _i % PRODUCTS;
+  const int64_t m = products[which].m, n = products[which].n;
+  const int64_t k = products[which].k;
+  zt_device *gpu = cuda_gpu(_i / PRODUCTS);
+  cuda_array a = cuda_numbers(ZT_FP32, m * (k + 3), 1, 1);
+  cuda_array b = cuda_numbers(ZT_FP32, n * k, 2, 1);
+  cuda_array c = cuda_numbers(ZT_FP32, m * (n + 1), 3, 1);
+  cuda_array alone = cuda_numbers(ZT_FP32, m * (n + 1), 3, 1);
+  multiply(cuda_cpu(), which, 0, m, a.cpu, b.cpu, c.cpu);
+  multiply(gpu, which, 0, m, a.gpu, b.gpu, c.gpu);
+  for (int64_t row = 0; row < m; row++)
+    multiply(gpu, which, row, 1, a.gpu, b.gpu, alone.gpu);
+  float *all = cuda_download(&c), *each = cuda_download(&alone);
+  ck_assert_mem_eq(all, each, (size_t) (m * (n + 1)) * sizeof *all);
+  free(all);
+  free(each);
+  cuda_compare(&c, "c", 1e-6);
+  cuda_free(&a);
+  cuda_free(&b);
+  cuda_free(&alone);
+}
+END_TEST
+
 START_TEST(rows_go_to_their_places) {
   const int32_t places[] = {3, 0, 7};
   zt_device *devices[] = {cuda_cpu(), cuda_gpu(0)};
@@ -91,6 +143,7 @@ int main(int argc, char **argv) {
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 60);
   tcase_add_loop_test(all, attention_of_rows, 0, CASES);
+  tcase_add_loop_test(all, products_of_rows_alone, 0, PRODUCTS * cuda_orders());
   tcase_add_test(all, rows_go_to_their_places);
   suite_add_tcase(suite, all);
   return cuda_main(suite, argc, argv);

@@ -66,9 +66,10 @@ CLEANFILES += $(CUDAEMU_KERNELS:.cu=.checked) $(CUDAEMU_KERNELS:.cu=.fast)
 CUDAEMU_LINK = libztprog.a libztcuda.a $(CUDAEMU_CHECKED) $(ZT_LAYERS) \
   libcudaemu.a $(CHECK_LIBS) $(ZT_EXTERNAL) $(CUDAEMU_LIBS)
 CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
-TESTS += tests/run_cuda.sh tests/run_cuda_failures.sh \
+TESTS += tests/run_cuda.sh tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_ptxas.sh
-EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh tests/run_cuda_failures.sh \
+EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh \
+  tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
   tests/check_cuda_comm.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
@@ -92,8 +93,13 @@ tests_check_cuda_kernels_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_kernels_LDADD = $(CUDAEMU_LINK)
 endif
 
-# The real program on the double.
-check_PROGRAMS += tests/ztrain-emu
+# The real programs on the double.
+check_PROGRAMS += tests/ztgen-emu tests/ztrain-emu
+tests_ztgen_emu_SOURCES = src/prog/backends.c src/prog/prompts.c \
+  src/prog/stream.c src/prog/ztgen.c tests/cudaemu/emu_libraries.c
+tests_ztgen_emu_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) \
+  -DZT_HAVE_CUDA=1 -DZT_HAVE_NCCL=1
+tests_ztgen_emu_LDADD = $(CUDAEMU_LINK)
 tests_ztrain_emu_SOURCES = src/prog/ztrain.c src/prog/backends.c \
   tests/cudaemu/emu_libraries.c
 tests_ztrain_emu_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) \
