@@ -60,12 +60,11 @@ static zt_status add_stop(zt_model_shape *s, const char *path, json_t *id) {
   return ZT_OK;
 }
 
-zt_status zt_config_special_ids(zt_model_shape *s, json_t *config,
-                                const char *path) {
+zt_status zt_config_stop_ids(zt_model_shape *s, json_t *config,
+                             const char *path) {
   json_t *eos = json_object_get(config, "eos_token_id"), *id;
   size_t i;
   s->n_stop_ids = 0;
-  s->eos_id = s->pad_id = s->start_id = -1;
   if (json_is_array(eos)) {
     json_array_foreach(eos, i, id) {
       ZT_TRY(add_stop(s, path, id));
@@ -73,6 +72,13 @@ zt_status zt_config_special_ids(zt_model_shape *s, json_t *config,
   } else if (eos && !json_is_null(eos)) {
     ZT_TRY(add_stop(s, path, eos));
   }
+  return ZT_OK;
+}
+
+zt_status zt_config_special_ids(zt_model_shape *s, json_t *config,
+                                const char *path) {
+  s->eos_id = s->pad_id = s->start_id = -1;
+  ZT_TRY(zt_config_stop_ids(s, config, path));
   if (s->n_stop_ids > 0)
     s->eos_id = s->stop_ids[0];
   /* Llama 2's files say -1 for none. */

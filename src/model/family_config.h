@@ -35,6 +35,10 @@ zt_status zt_config_activation(const char *path, const char *key,
                                const char *text, const char *name,
                                zt_activation_kind *kind);
 
+/** eos_token_id, an id or a list of them, to shape->stop_ids; none if the key
+ *  is missing or null. */
+zt_status zt_config_stop_ids(zt_model_shape *shape, json_t *config,
+                             const char *path);
 /** eos_token_id, an id or a list of them: shape->eos_id is the first,
  *  shape->stop_ids are all; and pad_token_id.  All are below the vocabulary. */
 zt_status zt_config_special_ids(zt_model_shape *shape, json_t *config,

@@ -32,7 +32,8 @@ src/prog/ztrain.1: $(srcdir)/src/prog/ztrain.1.in ztrain$(EXEEXT)
 	$(AM_V_GEN)./ztrain --man-keys > $@.keys && \
 	$(SED) -e '/^@KEYS@$$/{r $@.keys' -e 'd' -e '}' \
 	  $(srcdir)/src/prog/ztrain.1.in > $@ && rm -f $@.keys
-ztgen_SOURCES = src/prog/prompts.c src/prog/prompts.h \
+ztgen_SOURCES = src/prog/model_files.c src/prog/model_files.h \
+  src/prog/prompts.c src/prog/prompts.h \
   src/prog/stream.c src/prog/stream.h src/prog/ztgen.c
 ztgen_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztconv_SOURCES = src/prog/conv.h \

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "prog/prompts.h"
 
-#include "base/json.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "comm/agree.h"
 
@@ -11,90 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-/* ---- The tokenizer of a model ---- */
-
-static int find_config(const zt_source *source, const char *name) {
-  for (int i = 0; i < source->n_config; i++)
-    if (!strcmp(source->config[i].name, name))
-      return i;
-  return -1;
-}
-
-/* A configuration file in memory, NUL-terminated. */
-static zt_status read_config(zt_source *source, int file, char **bytes) {
-  size_t size = (size_t) source->config[file].size;
-  if (!(*bytes = zt_calloc(size + 1, 1)))
-    return ZT_ERR_MEMORY;
-  zt_status status = zt_source_read_config(source, file, 0, size, *bytes);
-  if (status != ZT_OK)
-    free(*bytes);
-  return status;
-}
-
-/* Libraries want a path: the file is lent one in memory. */
-static zt_status open_kept(zt_source *source, int file,
-                           zt_tokenizer **tokenizer) {
-  char *bytes, path[64];
-  size_t size = (size_t) source->config[file].size;
-  ZT_TRY(read_config(source, file, &bytes));
-  int fd = memfd_create(source->config[file].name, MFD_CLOEXEC);
-  ssize_t written = fd < 0 ? -1 : write(fd, bytes, size);
-  free(bytes);
-  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  zt_status status =
-      written == (ssize_t) size
-          ? zt_tokenizer_open(path, tokenizer)
-          : zt_fail_errno(ZT_ERR_MEMORY, "no memory for the tokenizer");
-  if (fd >= 0)
-    close(fd);
-  return status;
-}
-
-/* Whether tokenizer_config.json asks for bytes. */
-static zt_status wants_bytes(zt_source *source, bool *bytes) {
-  int file = find_config(source, "tokenizer_config.json");
-  char *text;
-  json_t *config;
-  const char *class = "";
-  if (file < 0)
-    return ZT_OK;
-  ZT_TRY(read_config(source, file, &text));
-  zt_status status = zt_json_parse(text, (size_t) source->config[file].size,
-                                   source->config[file].name, &config);
-  free(text);
-  ZT_TRY(status);
-  if (zt_json_string(config, source->path, "tokenizer_class", false, &class) ==
-      ZT_OK)
-    *bytes = !strcmp(class, "ByT5Tokenizer");
-  json_decref(config);
-  return ZT_OK;
-}
-
-zt_status zt_model_tokenizer(zt_source *source, const zt_model *model,
-                             const char *wish, zt_tokenizer **tokenizer) {
-  bool bytes = model->byte_tokenizer;
-  *tokenizer = NULL;
-  if (wish)
-    return zt_tokenizer_open(wish, tokenizer);
-  if (!bytes)
-    ZT_TRY(wants_bytes(source, &bytes));
-  if (bytes)
-    return zt_tokenizer_open("bytes", tokenizer);
-  /* A tokenizer.json beside a SentencePiece model says the same. */
-  static const char *const names[] = {"spiece.model", "tokenizer.model",
-                                      "tokenizer.json"};
-  int file = -1;
-  for (size_t i = 0; file < 0 && i < sizeof names / sizeof *names; i++)
-    file = find_config(source, names[i]);
-  /* Ids can do without. */
-  if (file >= 0 && open_kept(source, file, tokenizer) != ZT_OK)
-    zt_warn("the model's %s is not used: %s", source->config[file].name,
-            zt_last_error());
-  return ZT_OK;
-}
 
 /* ---- Reading ---- */
 

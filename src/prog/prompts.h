@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /** \file
- *  Prompts as people give them, and the tokenizer that belongs to a model. */
+ *  Prompts as people give them. */
 #ifndef ZT_PROG_PROMPTS_H
 #define ZT_PROG_PROMPTS_H
 
-#include "io/source.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 #include "train/generate.h"
@@ -14,15 +13,6 @@ typedef struct zt_prompt_options {
   const char *text;   /* one prompt; NULL: none */
   const char *tokens; /* ids of one prompt, "1 2 3"; NULL: none */
 } zt_prompt_options;
-
-/** The tokenizer of a model: what was asked for, else what its configuration
- *  files say.
- *  Local.
- *  \param[in]  wish       "bytes" or a file; NULL: the model's own
- *  \param[out] tokenizer  NULL if the model has none that we know
- *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA, ZT_ERR_UNAVAILABLE, ZT_ERR_MEMORY. */
-zt_status zt_model_tokenizer(zt_source *source, const zt_model *model,
-                             const char *wish, zt_tokenizer **tokenizer);
 
 /** Read prompts on one rank.  Lines are {"text": ...}, {"tokens": [ids]} or
  *  {"source": text or ids, ...}; text gets the end id, ids are taken as they

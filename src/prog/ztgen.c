@@ -6,6 +6,7 @@
 #include "comm/agree.h"
 #include "io/output.h"
 #include "prog/backends.h"
+#include "prog/model_files.h"
 #include "prog/open_source.h"
 #include "prog/program.h"
 #include "prog/prompts.h"
@@ -427,6 +428,8 @@ static zt_status run(zt_comm *comm, int argc, char **argv) {
   ZT_TRY(zt_agree(comm, parse(argc, argv, &o)));
   ZT_TRY(zt_open_source(o.source, comm, &source));
   zt_status status = zt_weights_model(source, 0, &model, NULL);
+  if (status == ZT_OK)
+    status = zt_model_stop_ids(source, model);
   bool wanted = comm->rank == 0 || o.stream.n_stops > 0;
   if (status == ZT_OK && wanted)
     status = zt_model_tokenizer(source, model, o.tokenizer, &tokenizer);

@@ -217,23 +217,27 @@ static void read_template(const bpe *b, json_t *processor, int64_t *bos) {
       read_template(b, inner, bos);
 }
 
-static zt_status read_specials(bpe *b, json_t *root) {
+static zt_status read_specials(bpe *b, const char *where, json_t *root) {
   static const char *const ends[] = {"<|endoftext|>", "<|end_of_text|>",
                                      "<|im_end|>", "</s>"};
   zt_vocabulary *v = &b->base.vocabulary;
-  json_t *config;
+  json_t *config, *adds = NULL;
   *v = (zt_vocabulary){zt_bpe_table_size(b->table), -1, -1, -1, -1, -1};
   if (v->size < b->added.id_end)
     v->size = b->added.id_end;
-  ZT_TRY(zt_tokenizer_config_read(b->path, &config));
+  ZT_TRY(zt_tokenizer_config_read(b->path, where, &config));
+  read_template(b, json_object_get(root, "post_processor"), &v->bos);
   if (config) {
     read_named(b, config, "eos_token", &v->eos);
     read_named(b, config, "pad_token", &v->pad);
-    if (json_is_true(json_object_get(config, "add_bos_token")))
+    /* What is said here is what Transformers does, whatever is there. */
+    adds = json_object_get(config, "add_bos_token");
+    if (adds || json_object_get(config, "add_eos_token"))
+      v->bos = -1;
+    if (json_is_true(adds))
       read_named(b, config, "bos_token", &v->bos);
     json_decref(config);
   }
-  read_template(b, json_object_get(root, "post_processor"), &v->bos);
   for (size_t i = 0; v->eos < 0 && i < sizeof ends / sizeof *ends; i++)
     v->eos = id_of(b, ends[i]);
   return ZT_OK;
@@ -256,7 +260,7 @@ static zt_status read_normalizer(bpe *b, json_t *rule) {
   return ZT_OK;
 }
 
-static zt_status read_json(bpe *b, json_t *root) {
+static zt_status read_json(bpe *b, const char *config, json_t *root) {
   const char *type = "BPE";
   json_t *model = json_object_get(root, "model");
   if (!json_is_object(model))
@@ -274,10 +278,11 @@ static zt_status read_json(bpe *b, json_t *root) {
   ZT_TRY(zt_added_tokens_read(json_object_get(root, "added_tokens"), b->path,
                               &b->added));
   ZT_TRY(zt_bpe_table_create(model, b->path, &b->table));
-  return read_specials(b, root);
+  return read_specials(b, config, root);
 }
 
-zt_status zt_bpe_open(const char *path, zt_tokenizer **tokenizer) {
+zt_status zt_bpe_open(const char *path, const char *config,
+                      zt_tokenizer **tokenizer) {
   json_t *root = NULL;
   bpe *b = zt_calloc(1, sizeof *b);
   *tokenizer = NULL;
@@ -289,7 +294,7 @@ zt_status zt_bpe_open(const char *path, zt_tokenizer **tokenizer) {
   if (status == ZT_OK)
     status = zt_json_read(path, FILE_LIMIT, &root);
   if (status == ZT_OK)
-    status = read_json(b, root);
+    status = read_json(b, config, root);
   json_decref(root);
   if (status == ZT_OK)
     *tokenizer = &b->base;

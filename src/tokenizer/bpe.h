@@ -8,14 +8,16 @@
 
 #include "tokenizer/tokenizer.h"
 
-/** Open a tokenizer.json, as zt_tokenizer_open().  Begin, end and pad id come
- *  from tokenizer_config.json beside it; without one, the end id is the first
- *  there is of <|endoftext|>, <|end_of_text|>, <|im_end|>, </s>.
+/** Open a tokenizer.json, as zt_tokenizer_open_with().  Begin, end and pad id
+ *  come from tokenizer_config.json and the post-processor; without them, the
+ * end id is the first there is of <|endoftext|>, <|end_of_text|>, <|im_end|>,
+ * </s>.
  *
  *  Text that is not UTF-8 gets U+FFFD where it is not, as Python reads it.
  *  Tokens that the file lists as added are found in the text.
  *  \return ZT_ERR_DATA also for what would need a part that is not known here;
  *          it is named. */
-zt_status zt_bpe_open(const char *path, zt_tokenizer **tokenizer);
+zt_status zt_bpe_open(const char *path, const char *config,
+                      zt_tokenizer **tokenizer);
 
 #endif

@@ -182,7 +182,8 @@ void read_vocabulary(sentencepiece_tokenizer *self) {
     v->sentinel = v->size + SENTINELS - 1;
 }
 
-zt_status load(const char *path, sentencepiece_tokenizer *self) {
+zt_status load(const char *path, const char *where,
+               sentencepiece_tokenizer *self) {
   char *bytes;
   size_t size;
   ZT_TRY(zt_read_file(path, MODEL_LIMIT, &bytes, &size));
@@ -196,8 +197,13 @@ zt_status load(const char *path, sentencepiece_tokenizer *self) {
   self->ops = &sp_ops;
   read_vocabulary(self);
   json_t *config;
-  ZT_TRY(zt_tokenizer_config_read(path, &config));
-  if (json_is_true(json_object_get(config, "add_bos_token")))
+  ZT_TRY(zt_tokenizer_config_read(path, where, &config));
+  const json_t *adds = json_object_get(config, "add_bos_token");
+  const char *type =
+      json_string_value(json_object_get(config, "tokenizer_class"));
+  /* What Transformers' Llama tokenizers do if nothing is said. */
+  bool llama = !adds && type && zt_starts_with(type, "LlamaTokenizer");
+  if (llama || json_is_true(adds))
     self->vocabulary.bos = self->model.bos_id();
   json_decref(config);
   return ZT_OK;
@@ -205,11 +211,11 @@ zt_status load(const char *path, sentencepiece_tokenizer *self) {
 
 } // namespace
 
-extern "C" zt_status zt_sentencepiece_open(const char *path,
+extern "C" zt_status zt_sentencepiece_open(const char *path, const char *config,
                                            zt_tokenizer **tokenizer) try {
   *tokenizer = nullptr;
   sentencepiece_tokenizer *self = new sentencepiece_tokenizer();
-  zt_status status = load(path, self);
+  zt_status status = load(path, config, self);
   if (status == ZT_OK)
     *tokenizer = self;
   else

@@ -26,15 +26,20 @@ static zt_status is_json(const char *path, bool *json) {
 }
 
 zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer) {
+  return zt_tokenizer_open_with(name, NULL, tokenizer);
+}
+
+zt_status zt_tokenizer_open_with(const char *name, const char *config,
+                                 zt_tokenizer **tokenizer) {
   bool json = false;
   *tokenizer = NULL;
   if (!strcmp(name, "bytes"))
     return zt_bytes_create(tokenizer);
   ZT_TRY(is_json(name, &json));
   if (json)
-    return zt_bpe_open(name, tokenizer);
+    return zt_bpe_open(name, config, tokenizer);
 #ifdef ZT_HAVE_SENTENCEPIECE
-  return zt_sentencepiece_open(name, tokenizer);
+  return zt_sentencepiece_open(name, config, tokenizer);
 #else
   return zt_fail(ZT_ERR_UNAVAILABLE,
                  "tokenizer %.100s: this build has no SentencePiece; use "
@@ -43,10 +48,13 @@ zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer) {
 #endif
 }
 
-zt_status zt_tokenizer_config_read(const char *path, json_t **config) {
+zt_status zt_tokenizer_config_read(const char *path, const char *where,
+                                   json_t **config) {
   char beside[PATH_MAX];
   const char *slash = strrchr(path, '/');
   *config = NULL;
+  if (where)
+    return zt_json_read(where, CONFIG_LIMIT, config);
   ZT_TRY(zt_path(beside, "%.*stokenizer_config.json",
                  slash ? (int) (slash + 1 - path) : 0, path));
   zt_status status = zt_json_read(beside, CONFIG_LIMIT, config);

@@ -49,10 +49,17 @@ struct zt_tokenizer {
  *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA if it is none, ZT_ERR_UNAVAILABLE if
  *          this build lacks the library for it, ZT_ERR_MEMORY. */
 zt_status zt_tokenizer_open(const char *name, zt_tokenizer **tokenizer);
-/** For implementations: the tokenizer_config.json beside a file.
+/** The same with a tokenizer_config.json that lies elsewhere.
+ *  \param[in] config  its path; NULL: beside the tokenizer, if it is there */
+zt_status zt_tokenizer_open_with(const char *name, const char *config,
+                                 zt_tokenizer **tokenizer);
+/** For implementations: the tokenizer_config.json of a tokenizer.
+ *  \param[in]  path    of the tokenizer, beside which it lies
+ *  \param[in]  where   its path; NULL: beside the tokenizer
  *  \param[out] config  json_decref() it; NULL: there is none
  *  \return ZT_ERR_DATA, ZT_ERR_IO, ZT_ERR_MEMORY. */
-zt_status zt_tokenizer_config_read(const char *path, json_t **config);
+zt_status zt_tokenizer_config_read(const char *path, const char *where,
+                                   json_t **config);
 /** Sets *tokenizer to NULL; NULL is allowed. */
 void zt_tokenizer_close(zt_tokenizer **tokenizer);
 
