@@ -1,209 +1,154 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Generation on the processor: products and attention in which every row is
- * computed by itself.  A BLAS picks its kernel by the number of rows, and with
- * it the order of a sum; here the order is fixed by the lengths of the sum. */
+/* Products of generation, in which every row is computed by itself.  A BLAS
+ * picks its kernel by the number of rows, and with it the order of a sum; here
+ * the order is fixed by the length of the sum, and rows share loads alone. */
 #include "device/cpu_kernels.h"
 
-#include "device/cpu_vec.h"
+#include "device/cpu_lanes.h"
 
-/* Rows and columns that share loads.  They change speed and no bit. */
+/* Rows and columns of C whose sums are in registers at once.  They change speed
+ * and no bit. */
 #ifdef __AVX512F__
-enum { ROWS = 4, COLUMNS = 4 };
+enum { ROWS = 4 };
 #else
-enum { ROWS = 2, COLUMNS = 2 };
+enum { ROWS = 1 };
 #endif
-enum { WIDE = COLUMNS * ZT_LANES };
+enum { COLUMNS = 4, WIDE = COLUMNS * ZT_LANES };
+
+/* ROWS rows of A and COLUMNS or WIDE columns of B. */
+typedef struct block {
+  const float *a, *b;
+  int64_t lda, ldb, k;
+  const float *ahead; /* in the columns that come next: */
+  int lines;          /* cache lines to fetch with each step of the sum */
+} block;
 
 /* Sums run in whole vectors alone, so that contraction hits all or none. */
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast")
 
-/* sums[r][c] = lane-wise products of row r of a with row c of b over k. */
-static inline __attribute__((always_inline)) void
-dots(int rows, int columns, int64_t k, const float *a, int64_t lda,
-     const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
-  v16 sum[ROWS][COLUMNS] = {{{0}}};
+/* out[r][c] = row r of a times row c of b. */
+ZT_INLINE void dots(int rows, int columns, const block *x,
+                    float out[ROWS][WIDE]) {
+  lanes sum[ROWS][COLUMNS] = {{{{{0}}}}};
   int64_t p = 0;
-  for (; p + ZT_LANES <= k; p += ZT_LANES) {
-    v16 x[COLUMNS];
-    for (int c = 0; c < columns; c++)
-      x[c] = v16_load(b + c * ldb + p);
-    for (int r = 0; r < rows; r++) {
-      v16 y = v16_load(a + r * lda + p);
+  for (; p + ZT_LANES <= x->k; p += ZT_LANES) {
+    for (int l = 0; l < x->lines; l++)
+      __builtin_prefetch(x->ahead + l * x->ldb + p);
+    for (int r = 0; r < rows; r++)
       for (int c = 0; c < columns; c++)
-        sum[r][c] += y * x[c];
-    }
+        lanes_add_product(&sum[r][c], lanes_load(x->a + r * x->lda + p),
+                          lanes_load(x->b + c * x->ldb + p));
   }
-  for (int r = 0; p < k && r < rows; r++)
+  for (int r = 0; p < x->k && r < rows; r++)
     for (int c = 0; c < columns; c++)
-      sum[r][c] += v16_load_part(a + r * lda + p, k - p, (v16){0}) *
-                   v16_load_part(b + c * ldb + p, k - p, (v16){0});
-  memcpy(sums, sum, sizeof sum);
+      lanes_add_product(&sum[r][c],
+                        lanes_load_part(x->a + r * x->lda + p, x->k - p),
+                        lanes_load_part(x->b + c * x->ldb + p, x->k - p));
+  for (int r = 0; r < rows; r++)
+    lanes_sum_4(sum[r], out[r]);
 }
 
-/* sums[r] = row r of a times the `columns` first columns of b, [k, ldb]. */
-static inline __attribute__((always_inline)) void
-axpys(int rows, int64_t columns, int64_t k, const float *a, int64_t lda,
-      const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
-  v16 sum[ROWS][COLUMNS] = {{{0}}};
-  for (int64_t p = 0; p < k; p++) {
-    v16 x[COLUMNS] = {{0}};
-    if (columns == WIDE)
-      for (int c = 0; c < COLUMNS; c++)
-        x[c] = v16_load(b + p * ldb + c * ZT_LANES);
-    else
-      memcpy(x, b + p * ldb, (size_t) columns * sizeof *b);
+/* out[r] = row r of a times the first columns of b, [k, ldb]. */
+ZT_INLINE void axpys(int rows, int64_t columns, const block *x,
+                     float out[ROWS][WIDE]) {
+  lanes sum[ROWS][COLUMNS] = {{{{{0}}}}};
+  for (int64_t p = 0; p < x->k; p++) {
+    float part[WIDE] = {0};
+    const float *from = x->b + p * x->ldb;
+    for (int l = 0; l < x->lines; l++)
+      __builtin_prefetch(x->ahead + p * x->ldb + l * ZT_LANES);
+    if (columns < WIDE)
+      from = memcpy(part, from, (size_t) columns * sizeof *from);
     for (int r = 0; r < rows; r++)
       for (int c = 0; c < COLUMNS; c++)
-        sum[r][c] += a[r * lda + p] * x[c];
+        lanes_add_scaled(&sum[r][c], x->a[r * x->lda + p],
+                         lanes_load(from + c * ZT_LANES));
   }
-  memcpy(sums, sum, sizeof sum);
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < COLUMNS; c++)
+      lanes_store(out[r] + c * ZT_LANES, sum[r][c]);
 }
 
-/* Of fixed sizes, so that sums stay in registers: a function is not inlined
- * where other options hold. */
-static void dots_of_all(int64_t k, const float *a, int64_t lda, const float *b,
-                        int64_t ldb, v16 sums[ROWS][COLUMNS]) {
-  dots(ROWS, COLUMNS, k, a, lda, b, ldb, sums);
-}
-
-static void dots_of_one(int64_t k, const float *a, const float *b,
-                        v16 sums[ROWS][COLUMNS]) {
-  dots(1, 1, k, a, k, b, k, sums);
-}
-
-static void axpys_of_all(int64_t columns, int64_t k, const float *a,
-                         int64_t lda, const float *b, int64_t ldb,
-                         v16 sums[ROWS][COLUMNS]) {
-  if (columns == WIDE)
-    axpys(ROWS, WIDE, k, a, lda, b, ldb, sums);
+/* Of fixed sizes, so that sums stay in registers. */
+static void dots_of(int64_t rows, const block *x, float out[ROWS][WIDE]) {
+  if (rows == ROWS)
+    dots(ROWS, COLUMNS, x, out);
+  else if (rows == 1)
+    dots(1, COLUMNS, x, out);
+  else if (rows == 2)
+    dots(ROWS > 2 ? 2 : 1, COLUMNS, x, out);
   else
-    axpys(ROWS, columns, k, a, lda, b, ldb, sums);
+    dots(ROWS > 3 ? 3 : 1, COLUMNS, x, out);
 }
 
-static void axpys_of_one(int64_t columns, int64_t k, const float *a,
-                         const float *b, int64_t ldb, v16 sums[ROWS][COLUMNS]) {
-  if (columns == WIDE)
-    axpys(1, WIDE, k, a, k, b, ldb, sums);
+static void axpys_of(int64_t rows, const block *x, float out[ROWS][WIDE]) {
+  if (rows == ROWS)
+    axpys(ROWS, WIDE, x, out);
+  else if (rows == 1)
+    axpys(1, WIDE, x, out);
+  else if (rows == 2)
+    axpys(ROWS > 2 ? 2 : 1, WIDE, x, out);
   else
-    axpys(1, columns, k, a, k, b, ldb, sums);
+    axpys(ROWS > 3 ? 3 : 1, WIDE, x, out);
 }
 
-/* y += p * v over n elements. */
-static inline void add_scaled(float *y, const float *v, float p, int64_t n) {
-  int64_t i = 0;
-  for (; i + ZT_LANES <= n; i += ZT_LANES)
-    v16_store(y + i, v16_load(y + i) + p * v16_load(v + i));
-  if (i < n) {
-    v16 sum = v16_load_part(y + i, n - i, (v16){0}) +
-              p * v16_load_part(v + i, n - i, (v16){0});
-    memcpy(y + i, &sum, (size_t) (n - i) * sizeof *y);
+/* The last columns, fewer than a kernel takes at once. */
+static void last_dots(int64_t rows, int64_t columns, const block *x,
+                      float out[ROWS][WIDE]) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) {
+      float one[ROWS][WIDE];
+      block of = {.a = x->a + r * x->lda, .b = x->b + c * x->ldb, .k = x->k};
+      dots(1, 1, &of, one);
+      out[r][c] = one[0][0];
+    }
+}
+
+static void last_axpys(int64_t rows, int64_t columns, const block *x,
+                       float out[ROWS][WIDE]) {
+  for (int64_t r = 0; r < rows; r++) {
+    block of = {.a = x->a + r * x->lda, .b = x->b, .ldb = x->ldb, .k = x->k};
+    axpys(1, columns, &of, out + r);
   }
 }
 #pragma GCC pop_options
 
-static void put(const zt_gemm *call, int64_t i, int64_t j, float sum) {
+static void put(const zt_gemm *call, int64_t i, int64_t j, const float *sums,
+                int64_t columns) {
   float *c = (float *) call->c.data + i * call->c.ld + j;
-  float old = call->beta != 0 ? call->beta * *c : 0;
-  *c = call->alpha * sum + old;
+  for (int64_t x = 0; x < columns; x++)
+    c[x] = call->alpha * sums[x] + (call->beta != 0 ? call->beta * c[x] : 0);
 }
 
-static void row_block_by_dots(const zt_gemm *call, int64_t i, int64_t rows,
-                              int64_t j, int64_t columns) {
-  const float *a = (const float *) call->a.data + i * call->a.ld;
-  const float *b = (const float *) call->b.data + j * call->b.ld;
-  v16 sums[ROWS][COLUMNS];
-  if (rows == ROWS && columns == COLUMNS) {
-    dots_of_all(call->k, a, call->a.ld, b, call->b.ld, sums);
-    for (int r = 0; r < ROWS; r++)
-      for (int c = 0; c < COLUMNS; c++)
-        put(call, i + r, j + c, v16_sum(sums[r][c]));
-    return;
-  }
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < columns; c++) {
-      dots_of_one(call->k, a + r * call->a.ld, b + c * call->b.ld, sums);
-      put(call, i + r, j + c, v16_sum(sums[0][0]));
-    }
-}
-
-static void row_block_by_columns(const zt_gemm *call, int64_t i, int64_t rows,
-                                 int64_t j, int64_t columns) {
-  const float *a = (const float *) call->a.data + i * call->a.ld;
-  const float *b = (const float *) call->b.data + j;
-  int64_t at_once = rows == ROWS ? ROWS : 1;
-  v16 sums[ROWS][COLUMNS];
-  for (int64_t r = 0; r < rows; r += at_once, a += call->a.ld) {
-    if (at_once == ROWS)
-      axpys_of_all(columns, call->k, a, call->a.ld, b, call->b.ld, sums);
-    else
-      axpys_of_one(columns, call->k, a, b, call->b.ld, sums);
-    for (int64_t x = 0; x < at_once; x++)
-      for (int64_t c = 0; c < columns; c++)
-        put(call, i + r + x, j + c, sums[x][c / ZT_LANES][c % ZT_LANES]);
-  }
+/* Each pass over a block of columns fetches a share of the next block, so that
+ * memory is never idle while rows are computed. */
+static void look_ahead(const zt_gemm *call, int64_t i, block *x) {
+  int64_t passes = (call->m + ROWS - 1) / ROWS;
+  int64_t first, lines = passes < COLUMNS ? COLUMNS / passes : 1;
+  first = i / ROWS * lines;
+  x->lines = first + lines <= COLUMNS ? (int) lines : 0;
+  x->ahead = x->b + (call->transpose_b ? (COLUMNS + first) * x->ldb
+                                       : WIDE + first * ZT_LANES);
 }
 
 void zt_cpu_gemm_rows(const zt_gemm *call, int64_t begin, int64_t end) {
-  int64_t step = call->transpose_b ? COLUMNS : WIDE;
+  const bool across = call->transpose_b;
+  const int64_t step = across ? COLUMNS : WIDE;
+  block x = {.lda = call->a.ld, .ldb = call->b.ld, .k = call->k};
+  float sums[ROWS][WIDE];
   for (int64_t j = begin; j < end; j += step)
     for (int64_t i = 0; i < call->m; i += ROWS) {
       int64_t rows = call->m - i < ROWS ? call->m - i : ROWS;
       int64_t columns = end - j < step ? end - j : step;
-      if (call->transpose_b)
-        row_block_by_dots(call, i, rows, j, columns);
+      x.a = (const float *) call->a.data + i * x.lda;
+      x.b = (const float *) call->b.data + (across ? j * x.ldb : j);
+      look_ahead(call, i, &x);
+      if (columns == step)
+        (across ? dots_of : axpys_of)(rows, &x, sums);
       else
-        row_block_by_columns(call, i, rows, j, columns);
+        (across ? last_dots : last_axpys)(rows, columns, &x, sums);
+      for (int64_t r = 0; r < rows; r++)
+        put(call, i + r, j, sums[r], columns);
     }
-}
-
-/* ---- Attention ---- */
-
-/* Row of k and v that holds key j. */
-static int64_t row_of_key(const zt_row_attention *a, int64_t row, int64_t j) {
-  int64_t at = a->base[row] + j;
-  return a->place ? a->place[at] : at;
-}
-
-/* exp(x - largest) in place; returns the sum. */
-static float exp_all(float *x, int64_t n) {
-  float most = -INFINITY;
-  v16 sum = {0};
-  int64_t i = 0;
-  for (int64_t j = 0; j < n; j++)
-    most = x[j] > most ? x[j] : most;
-  for (; i + ZT_LANES <= n; i += ZT_LANES) {
-    for (int j = 0; j < ZT_LANES; j++)
-      x[i + j] = exp_of(x[i + j] - most);
-    sum += v16_load(x + i);
-  }
-  for (int64_t j = i; j < n; j++)
-    x[j] = exp_of(x[j] - most);
-  if (i < n)
-    sum += v16_load_part(x + i, n - i, (v16){0});
-  return v16_sum(sum);
-}
-
-void zt_cpu_row_attention_head(const zt_row_attention *a, int64_t row,
-                               int64_t h, float *scores) {
-  int64_t d = a->head_dim, keys = a->keys[row], position = a->position[row];
-  int64_t column = h / (a->heads / a->kv_heads) * d;
-  int64_t first = a->window ? position + 1 - a->window : 0;
-  const float *q = (const float *) a->q.data + row * a->q.ld + h * d;
-  const float *k = (const float *) a->k.data + column;
-  const float *v = (const float *) a->v.data + column;
-  const float *bias =
-      a->bias ? a->bias + h * a->offsets + a->zero - position : NULL;
-  float *y = (float *) a->y.data + row * a->y.ld + h * d;
-  first = first < 0 ? 0 : first;
-  for (int64_t j = first; j < keys; j++) {
-    v16 sums[ROWS][COLUMNS];
-    dots_of_one(d, q, k + row_of_key(a, row, j) * a->k.ld, sums);
-    scores[j - first] = a->scale * v16_sum(sums[0][0]) + (bias ? bias[j] : 0);
-  }
-  float scale = 1 / exp_all(scores, keys - first);
-  memset(y, 0, (size_t) d * sizeof *y);
-  for (int64_t j = first; j < keys; j++)
-    add_scaled(y, v + row_of_key(a, row, j) * a->v.ld,
-               scores[j - first] * scale, d);
 }

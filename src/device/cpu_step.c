@@ -4,10 +4,14 @@
 
 #include <string.h>
 
-enum { COLUMNS = 32 }; /* of a product, a piece for a thread */
+/* Columns of a product that are one kernel's work or a multiple of it, and how
+ * many pieces a thread gets at least where there are enough. */
+enum { COLUMNS = 64, PIECES = 4 };
 
 void zt_cpu_gemm_rows_alone(const zt_cpu_device *cpu, const zt_gemm *call) {
-  ZT_CPU_RANGES(cpu, call->n, COLUMNS, cpu->k->gemm_rows(call, begin, end));
+  int64_t wanted = call->n / (PIECES * cpu->threads) / COLUMNS * COLUMNS;
+  int64_t columns = wanted < COLUMNS ? COLUMNS : wanted;
+  ZT_CPU_RANGES(cpu, call->n, columns, cpu->k->gemm_rows(call, begin, end));
 }
 
 zt_status zt_cpu_scatter(zt_device *dev, const zt_scatter *call) {

@@ -15,12 +15,13 @@ libztdevice_a_SOURCES = \
 # The kernels, once for each set.  Functions that take vectors are all inlined,
 # so how those are passed (-Wpsabi) does not matter.
 CPU_KERNELS = \
-  src/device/cpu_kernels.h src/device/cpu_vec.h \
+  src/device/cpu_kernels.h src/device/cpu_lanes.h src/device/cpu_vec.h \
   src/device/cpu_loss.c \
   src/device/cpu_norm.c \
   src/device/cpu_optim.c \
   src/device/cpu_point.c \
   src/device/cpu_rope.c \
+  src/device/cpu_row_attention.c \
   src/device/cpu_rows.c \
   src/device/cpu_round.c \
   src/device/cpu_small.c \
