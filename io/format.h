@@ -58,7 +58,7 @@ enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 1 };
 #define ZT_FORMAT_RESTART "zt-restart"
 #define ZT_FORMAT_PART "zt-restart-part"
 #define ZT_FORMAT_VIEWS "zt-restart-views"
-enum { ZT_RESTART_MAJOR = 1, ZT_RESTART_MINOR = 0 };
+enum { ZT_RESTART_MAJOR = 1, ZT_RESTART_MINOR = 1 };
 #define ZT_MANIFEST "manifest.json"
 #define ZT_COMMIT "COMMIT"
 #define ZT_VIEWS "views.h5"

@@ -50,6 +50,9 @@ typedef struct zt_restart_save {
   int64_t updates;         /* of AdamW */
   int64_t epoch, position; /* of the next sample */
   int64_t metrics_bytes;
+  int64_t evaluated; /* step of the last evaluation, -1: none */
+  int64_t best_step; /* of the best one, -1: none */
+  double best_loss;
   json_t *configuration;  /* resolved settings; borrowed until the end */
   json_t *provenance;     /* who wrote it, from what; borrowed */
   zt_retention retention; /* applied when it is committed, beside the run */
@@ -130,6 +133,8 @@ typedef struct zt_restart {
   char *path;
   char name[32]; /* "step-000001234" */
   int64_t step, updates, epoch, position, metrics_bytes;
+  int64_t evaluated, best_step; /* as in zt_restart_save */
+  double best_loss;
   int ranks; /* that wrote it */
   uint64_t digest;
   json_t *manifest;

@@ -35,6 +35,17 @@ static json_t *describe_parts(const zt_restart_writer *w) {
   return parts;
 }
 
+/* Where there was one. */
+static void add_evaluation(json_t *manifest, const zt_restart_save *save) {
+  if (save->evaluated >= 0)
+    json_object_set_new(manifest, "evaluated", json_integer(save->evaluated));
+  if (save->best_step >= 0)
+    json_object_set_new(manifest, "best",
+                        json_pack("{s:I, s:f}", "step",
+                                  (json_int_t) save->best_step, "loss",
+                                  save->best_loss));
+}
+
 zt_status zt_restart_manifest(const zt_restart_writer *w, char **text) {
   const zt_restart_save *save = &w->save;
   char digest[17], version[16];
@@ -51,6 +62,7 @@ zt_status zt_restart_manifest(const zt_restart_writer *w, char **text) {
       "configuration", save->configuration, "provenance", save->provenance);
   if (m)
     json_object_update(m, w->fixed);
+  add_evaluation(m, save);
   *text = m ? json_dumps(m, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
   json_decref(m);
   return *text ? ZT_OK : zt_fail(ZT_ERR_MEMORY, "out of memory (manifest)");

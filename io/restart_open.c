@@ -96,6 +96,18 @@ static zt_status read_parts(zt_restart *r, int n_sealed) {
   return ZT_OK;
 }
 
+/* Restarts of version 1.0, and of runs without evaluations, have none. */
+static zt_status read_evaluation(zt_restart *r) {
+  json_t *best = json_object_get(r->manifest, "best");
+  r->evaluated = r->best_step = -1;
+  ZT_TRY(zt_json_int(r->manifest, r->path, "evaluated", false, 0, INT64_MAX,
+                     &r->evaluated));
+  if (!best)
+    return ZT_OK;
+  ZT_TRY(zt_json_int(best, r->path, "step", true, 0, r->step, &r->best_step));
+  return zt_json_real(best, r->path, "loss", true, &r->best_loss);
+}
+
 static zt_status read_manifest(zt_restart *r, int n_sealed) {
   json_t *m = r->manifest;
   int64_t ranks, grid;
@@ -117,6 +129,7 @@ static zt_status read_manifest(zt_restart *r, int n_sealed) {
   if (sscanf(digest, "%16" SCNx64, &r->digest) != 1)
     return zt_fail(ZT_ERR_DATA, "%s/%s: bad digest", r->path, ZT_MANIFEST);
   r->ranks = (int) ranks;
+  ZT_TRY(read_evaluation(r));
   ZT_TRY(read_units(r));
   ZT_TRY(read_parts(r, n_sealed));
   return zt_restart_check_manifest(r);

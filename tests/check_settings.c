@@ -357,7 +357,7 @@ static const struct {
     {"data.train=[\"a\",b]", ZT_NEED_TO_TRAIN, NULL},
     {"data.weights=[1]", ZT_NEED_TO_TRAIN, NULL},
     {"data.weights=[1, 2]", 0, "has 2 numbers for the 1 files of data.train"},
-    {"train.eval_every=5", 0, "not yet supported in this version"},
+    {"train.eval_every=5", 0, "set data.valid"},
     {"train.schedule.min_lr=0.1", 0, "above train.optimizer.lr"},
     {"runtime.device=cuda", 0, NULL},
 };

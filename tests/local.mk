@@ -19,6 +19,7 @@ include $(top_srcdir)/tests/report.mk
 include $(top_srcdir)/tests/core.mk
 include $(top_srcdir)/tests/restart.mk
 include $(top_srcdir)/tests/generate.mk
+include $(top_srcdir)/tests/eval.mk
 include $(top_srcdir)/tests/slurm.mk
 include $(top_srcdir)/tests/models.mk
 include $(top_srcdir)/tests/finetune.mk

@@ -27,6 +27,7 @@ step.order
 step.compute resume train
 step.reduce train resume
 step.update resume train
+evaluate.batch resume train
 metrics.write train resume
 restart.layout resume train
 restart.write resume train
@@ -55,7 +56,7 @@ each() {
 
 train() {
   each "$1" ztrain run.cfg -s train.steps=4 -s restart.every_steps=2 \
-    -s restart.max_failures=0
+    -s restart.max_failures=0 -s data.valid=tokens.h5 -s train.eval_every=2
 }
 
 # The uncut run, and its first half.
@@ -85,7 +86,7 @@ act() {
 is_abrupt() {
   case $2/$1 in
     1/*) return 1 ;;
-    */step.* | */generate.token) return 0 ;;
+    */step.* | */evaluate.* | */generate.token) return 0 ;;
     *) return 1 ;;
   esac
 }

@@ -135,7 +135,8 @@ expect 64 'too few operands' 1 ztconv verify
 
 # ---- Views ----
 
-fresh
+rm -r r
+cp -r run/restart/step-000000002 r
 cp r/views.h5 views.h5
 rm r/views.h5
 expect 0 'r/views.h5: written' 2 ztinfo views r

@@ -39,10 +39,10 @@ directory" run
 expect 1 '{"state": "unknown", "message": "run/STATUS.json: cannot open: No such file or directory"}' \
   --json run
 
-done='{"state": "done", "code": 0, "rank": null, "message": null, "step": 1000, "steps": 1000, "restart": "step-000001000", "time": "2026-01-31T23:59:59Z", "job": null, "life": 0}'
+done='{"state": "done", "code": 0, "rank": null, "message": null, "step": 1000, "steps": 1000, "restart": "step-000001000", "best": "step-000000900", "time": "2026-01-31T23:59:59Z", "job": null, "life": 0}'
 put "$done"
 expect 0 "run: done, step 1000 of 1000, restart step-000001000, \
-2026-01-31T23:59:59Z" run
+2026-01-31T23:59:59Z, best step-000000900" run
 expect 0 "$done" run --json
 
 put '{"state": "more", "code": 0, "rank": null, "message": "time limit", "step": 120, "steps": 1000, "restart": "step-000000120", "time": "2026-01-31T23:59:59Z", "job": "4711", "life": 2}'
@@ -50,7 +50,7 @@ expect 75 "run: more, step 120 of 1000, restart step-000000120, \
 2026-01-31T23:59:59Z, job 4711, life 2: time limit" run
 put '{"state": "more", "code": 0, "step": 0, "steps": 1000, "time": "2026-01-31T23:59:59Z", "life": 0}'
 expect 75 "run: more, step 0 of 1000, no restart yet, 2026-01-31T23:59:59Z" run
-expect 75 '{"state": "more", "code": 0, "rank": null, "message": null, "step": 0, "steps": 1000, "restart": null, "time": "2026-01-31T23:59:59Z", "job": null, "life": 0}' \
+expect 75 '{"state": "more", "code": 0, "rank": null, "message": null, "step": 0, "steps": 1000, "restart": null, "best": null, "time": "2026-01-31T23:59:59Z", "job": null, "life": 0}' \
   --json run
 
 put '{"state": "failed", "code": 74, "rank": 3, "message": "rank 3: x.h5: \u001b[31mNo space\nleft", "step": 120, "steps": 1000, "restart": "step-000000100", "time": "2026-01-31T23:59:59Z", "job": null, "life": 0}'

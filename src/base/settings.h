@@ -120,6 +120,7 @@ typedef struct zt_settings {
     int64_t every_steps;  /* 0: not by steps */
     double every_minutes; /* 0: not by time */
     int64_t keep, keep_every;
+    bool keep_best;
     bool async;
     zt_busy_rule busy;
     int64_t max_failures;

@@ -146,10 +146,10 @@ static void check_schedule(checker *c) {
 
 static void check_train(checker *c) {
   const zt_settings *s = c->settings;
-  if (s->train.eval_every > 0)
+  if (s->train.eval_every > 0 && !*s->data.valid && s->data.valid_fraction == 0)
     COMPLAIN(c, "train.eval_every",
-             "train.eval_every is not yet supported in this version: leave it "
-             "at 0");
+             "train.eval_every takes a token file to evaluate on: set "
+             "data.valid or data.valid_fraction, or leave it at 0");
   if (*s->runtime.tuning)
     COMPLAIN(c, "runtime.tuning",
              "runtime.tuning is not yet supported in this version: leave it "

@@ -62,7 +62,8 @@ const zt_setting zt_setting_table[] = {
              "order. []: all files as one, so each epoch has each sample "
              "once."},
     {STRING(data.valid), .value = "", .fixed = true,
-     .help = "Token file for evaluation, see train.eval_every."},
+     .help = "Token file for evaluation, see train.eval_every; prepared as "
+             "data.train is, and taken in its order."},
     {REAL(data.valid_fraction, ZT_BELOW_ONE), .value = "0.0", .fixed = true,
      .help = "Share of the samples of data.train that is held out for "
              "evaluation in place of data.valid: drawn by run.seed, spread "
@@ -135,7 +136,8 @@ const zt_setting zt_setting_table[] = {
          "that only unit inputs are kept. false: all are kept. The results "
          "are the same."},
     {INT(train.eval_every, 0, BIG), .value = "0", .unit = "steps",
-     .help = "Steps between evaluations on data.valid. 0: none."},
+     .help = "Steps between evaluations on data.valid or what is held out; the "
+             "last step is evaluated too. 0: none."},
     {INT(train.max_skips, 0, BIG), .value = "10", .unit = "steps",
      .help =
          "Steps in a row that may be skipped for a loss or gradient that is "
@@ -204,6 +206,9 @@ const zt_setting zt_setting_table[] = {
     {INT(restart.keep_every, 0, BIG), .value = "0", .unit = "steps",
      .help = "Restarts of steps that are a multiple of this are kept for ever. "
              "0: none."},
+    {BOOL(restart.keep_best), .value = "true",
+     .help = "true: a step whose evaluation is the best so far (least loss) is "
+             "saved, and the best restart is kept."},
     {BOOL(restart.async), .value = "true",
      .help =
          "true: restarts are written while training goes on. false: training "

@@ -80,6 +80,7 @@ const char *zt_last_error(void);
   X(ZT_FAULT_COMPUTE, "step.compute")                                          \
   X(ZT_FAULT_REDUCE, "step.reduce")                                            \
   X(ZT_FAULT_UPDATE, "step.update")                                            \
+  X(ZT_FAULT_EVALUATE, "evaluate.batch")                                       \
   X(ZT_FAULT_METRICS, "metrics.write")                                         \
   X(ZT_FAULT_RESTART_LAYOUT, "restart.layout")                                 \
   X(ZT_FAULT_RESTART_WRITE, "restart.write")                                   \

@@ -204,6 +204,10 @@ static zt_status upload_documents(zt_pass *pass, const int32_t *first) {
   return upload_ints(pass, pass->first, first, n);
 }
 
+void zt_pass_train(zt_pass *pass, bool training) {
+  pass->shape.training = training;
+}
+
 zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input) {
   zt_pass_inside *in = pass->inside;
   const zt_pass_shape *s = &pass->shape;

@@ -51,11 +51,15 @@ void zt_info_add_restart(zt_text *text, const zt_restart *r) {
               "\n  state:      %016" PRIx64 "\n  data:       epoch %" PRId64
               ", place %" PRId64 "\n",
               r->digest, r->epoch, r->position);
+  if (r->best_step >= 0)
+    zt_text_add(text, "  best:       step %" PRId64 ", evaluation loss %.6g\n",
+                r->best_step, r->best_loss);
   add_provenance(text, r);
 }
 
 void zt_info_add_restart_json(zt_text *text, const zt_restart *r) {
-  static const char *const keys[] = {"parts", "provenance", "configuration"};
+  static const char *const keys[] = {"parts", "provenance", "configuration",
+                                     "evaluated", "best"};
   zt_text_add(text,
               ", \"step\": %" PRId64 ", \"updates\": %" PRId64
               ", \"ranks\": %d, \"bytes\": %" PRId64 ", \"epoch\": %" PRId64
@@ -65,7 +69,7 @@ void zt_info_add_restart_json(zt_text *text, const zt_restart *r) {
               r->position, r->digest);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     char *value = json_dumps(json_object_get(r->manifest, keys[i]),
-                             JSON_REAL_PRECISION(17));
+                             JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
     zt_text_add(text, ", \"%s\": %s", keys[i], value ? value : "null");
     free(value);
   }

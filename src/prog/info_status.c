@@ -31,6 +31,8 @@ void zt_info_add_state(zt_text *text, const char *dir, const zt_runstate *s) {
   zt_text_add(text, ", step %" PRId64 " of %" PRId64 ", %s%s, %s", s->step,
               s->steps, s->restart ? "restart " : "no restart yet",
               s->restart ? s->restart : "", s->time);
+  if (s->best)
+    zt_text_add(text, ", best %s", s->best);
   if (s->job) {
     zt_text_add(text, ", job ");
     add_plain(text, s->job);
@@ -46,8 +48,8 @@ void zt_info_add_state(zt_text *text, const char *dir, const zt_runstate *s) {
 /* The object of the file, with what is not in it filled in and nothing else. */
 void zt_info_add_state_json(zt_text *text, const zt_runstate *s) {
   static const char *const keys[] = {"state", "code",  "rank",    "message",
-                                     "step",  "steps", "restart", "time",
-                                     "job",   "life"};
+                                     "step",  "steps", "restart", "best",
+                                     "time",  "job",   "life"};
   zt_text_append(text, "{", 1);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     json_t *value = json_object_get(s->source, keys[i]);

@@ -84,6 +84,14 @@ zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
   return ZT_OK;
 }
 
+static zt_status check_valid(const zt_settings *s, const zt_batch_spec *spec) {
+  zt_data valid;
+  ZT_TRY(zt_data_open_valid(s, spec, &valid));
+  zt_info("evaluation: %" PRId64 " samples", zt_batch_samples(valid.batch));
+  zt_data_close(&valid);
+  return ZT_OK;
+}
+
 static zt_status check_data(const zt_settings *s, const zt_model *model) {
   zt_data data;
   ZT_TRY(zt_plan_check_task(s, model));
@@ -94,7 +102,7 @@ static zt_status check_data(const zt_settings *s, const zt_model *model) {
     zt_info("%s: %" PRId64 " samples", share.path, share.samples);
   }
   zt_data_close(&data);
-  return ZT_OK;
+  return zt_data_has_valid(s) ? check_valid(s, &spec) : ZT_OK;
 }
 
 zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {

@@ -103,6 +103,10 @@ void zt_progress_step(zt_progress *p, int64_t tokens, double flops) {
   p->flops += flops;
 }
 
+void zt_progress_pause(zt_progress *p, int64_t took) {
+  p->since += took;
+}
+
 void zt_progress_take(zt_progress *p, int64_t now, zt_progress_line *line) {
   double seconds = (double) (now - p->since) * 1e-9;
   if (seconds < 1e-9)
@@ -110,8 +114,8 @@ void zt_progress_take(zt_progress *p, int64_t now, zt_progress_line *line) {
   line->token_rate = (double) p->tokens / seconds;
   line->peak_share = p->peak > 0 ? p->flops / seconds / p->peak : -1;
   if (p->steps > 0) {
-    /* A restart or an evaluation makes one interval long: the time left leans
-     * on a few of them. */
+    /* A restart makes one interval long: the time left leans on a few of them.
+     */
     double now_takes = seconds / (double) p->steps;
     p->seconds_per_step = p->seconds_per_step < 0
                               ? now_takes

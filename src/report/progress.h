@@ -50,6 +50,8 @@ void zt_progress_start(zt_progress *progress, int64_t now, double peak);
  *  \param[in] tokens  as counted in the rate
  *  \param[in] flops   of the model, without recompute, all ranks */
 void zt_progress_step(zt_progress *progress, int64_t tokens, double flops);
+/** So much of the interval was spent on something else.  \param[in] took  ns */
+void zt_progress_pause(zt_progress *progress, int64_t took);
 /** End the interval: fill rate, share and time left of a line whose step and
  *  steps are set. */
 void zt_progress_take(zt_progress *progress, int64_t now,

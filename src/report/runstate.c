@@ -61,6 +61,8 @@ static void add_state(zt_text *text, const zt_runstate *s) {
   zt_text_add(text, ", \"step\": %" PRId64 ", \"steps\": %" PRId64 ", ",
               s->step, s->steps);
   add_string(text, "restart", s->restart);
+  zt_text_add(text, ", ");
+  add_string(text, "best", s->best);
   zt_text_add(text, ", \"time\": \"%s\", ", zt_utc_now(now));
   add_string(text, "job", getenv("SLURM_JOB_ID"));
   zt_text_add(text, ", \"life\": %" PRId64 "}\n", zt_run_life());
@@ -159,6 +161,7 @@ static zt_status read_state(json_t *o, const char *path, zt_runstate *s) {
   ZT_TRY(read_numbers(o, path, s));
   ZT_TRY(zt_json_string(o, path, "message", false, &s->message));
   ZT_TRY(zt_json_string(o, path, "restart", false, &s->restart));
+  ZT_TRY(zt_json_string(o, path, "best", false, &s->best));
   ZT_TRY(zt_json_string(o, path, "time", true, &s->time));
   ZT_TRY(zt_json_string(o, path, "job", false, &s->job));
   int state = 0;
@@ -172,6 +175,8 @@ static zt_status read_state(json_t *o, const char *path, zt_runstate *s) {
                    path, word, s->code);
   if (s->restart && !is_restart_name(s->restart))
     return wrong(path, "restart", s->restart);
+  if (s->best && !is_restart_name(s->best))
+    return wrong(path, "best", s->best);
   if (!has_form(s->time, "dddd-dd-ddTdd:dd:ddZ"))
     return wrong(path, "time", s->time);
   return ZT_OK;

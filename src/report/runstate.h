@@ -35,6 +35,7 @@ typedef struct zt_runstate {
   const char *message; /* NULL: none */
   int64_t step, steps; /* done of wanted */
   const char *restart; /* newest, "step-000001200"; NULL: none */
+  const char *best;    /* by evaluation; NULL: none */
   /* Set by zt_runstate_read() alone; writing takes clock and environment. */
   const char *time; /* "2026-01-31T23:59:59Z" */
   const char *job;  /* SLURM_JOB_ID, NULL: none */

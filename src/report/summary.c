@@ -124,6 +124,14 @@ void zt_summary_format(const zt_summary *s, zt_text *text) {
       zt_text_add(text, ", %.2f GB/s",
                   (double) s->restart_bytes / s->restart_seconds * 1e-9);
   }
+  if (s->evaluations > 0)
+    zt_text_add(text,
+                "\nevals      %" PRId64 " in %s, the last one's loss "
+                "%.4f",
+                s->evaluations, zt_human_time(s->eval_seconds, a),
+                s->eval_loss);
+  if (s->best)
+    zt_text_add(text, "\nbest       %s, loss %.4f", s->best, s->best_loss);
   if (s->restart)
     zt_text_add(text, "\nnewest     %s", s->restart);
   if (s->resume)

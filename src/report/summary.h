@@ -61,6 +61,10 @@ typedef struct zt_summary {
   int64_t restarts;      /* written by this process */
   int64_t restart_bytes; /* all of them, all ranks */
   double restart_seconds;
+  int64_t evaluations;            /* by this process */
+  double eval_seconds, eval_loss; /* of all; of the last */
+  const char *best;               /* restart, NULL: none is kept */
+  double best_loss;
   int64_t inside, most_inside; /* ns in collectives: all ranks, and one at most;
                                   0: not shown */
   const char *restart;         /* newest restart, NULL: none */

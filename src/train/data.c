@@ -35,6 +35,7 @@ zt_status zt_data_open_valid(const zt_settings *s, const zt_batch_spec *spec,
                              zt_data *data) {
   zt_batch_spec valid = *spec;
   valid.shuffled = false;
+  valid.seed = 0;
   valid.held_out = !*s->data.valid;
   if (!valid.held_out)
     return open_files(&s->data.valid, 1, NULL, &valid, data);

@@ -5,6 +5,7 @@ libzttrain_a_SOURCES = \
   src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
   src/train/data.c src/train/data.h \
+  src/train/evaluate.c src/train/evaluate.h \
   src/train/generate.c src/train/generate.h \
   src/train/generate_beam.c src/train/generate_inside.h \
   src/train/optim.c src/train/optim.h \
@@ -21,6 +22,7 @@ libzttrain_a_SOURCES = \
   src/train/state.c src/train/state.h \
   src/train/step.c src/train/step.h \
   src/train/trainer.c src/train/trainer.h \
+  src/train/trainer_eval.c \
   src/train/trainer_inside.h \
   src/train/trainer_resume.c \
   src/train/trainer_save.c \

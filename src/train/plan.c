@@ -59,6 +59,7 @@ zt_step_options zt_step_options_of(const zt_settings *settings,
                .label_smoothing = settings->train.label_smoothing,
                .z_loss = settings->train.z_loss},
       .prefetch = (int) settings->zero.prefetch,
+      .evaluates = settings->train.eval_every > 0,
       .adamw = {.beta1 = settings->train.optimizer.betas[0],
                 .beta2 = settings->train.optimizer.betas[1],
                 .eps = settings->train.optimizer.eps,
@@ -99,11 +100,20 @@ static zt_status run_counting(const zt_model *model, zt_device *dev,
   zt_phases phases;
   zt_step *step = NULL;
   zt_step_result result;
+  zt_step_sums evaluated = {0};
   zt_phases_init(&phases);
   ZT_TRY(zt_fault_check(ZT_FAULT_PLAN));
   ZT_TRY(zt_step_create(model, dev, comm, options, NULL, &phases, &step));
   zt_fault_hold(true);
-  zt_status status = zt_step_run(step, NULL, 1, 0, 1, &result);
+  zt_status status = ZT_OK;
+  if (options->pass.training)
+    status = zt_step_run(step, NULL, 1, 0, 1, &result);
+  plan->flops = (double) dev->flops;
+  plan->gathered = comm->gathered_bytes;
+  plan->reduced = comm->reduced_bytes;
+  if (status == ZT_OK && options->evaluates)
+    status =
+        zt_step_evaluate(step, NULL, 1, 0, options->microbatch, &evaluated);
   zt_fault_hold(false);
   plan->sizes = zt_step_peak(step);
   plan->micro_batches = step->micro_batches;
@@ -126,12 +136,8 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
     status = zt_comm_null_create(0, ranks, &comm);
   if (status == ZT_OK)
     status = run_counting(model, dev, comm, options, plan);
-  if (status == ZT_OK) {
+  if (status == ZT_OK)
     plan->total = total_of(&plan->sizes);
-    plan->flops = (double) dev->flops;
-    plan->gathered = comm->gathered_bytes;
-    plan->reduced = comm->reduced_bytes;
-  }
   zt_comm_destroy(&comm);
   zt_device_destroy(&dev);
   return status;

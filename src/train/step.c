@@ -23,11 +23,21 @@ static int64_t micro_batch_of(const zt_step *step, int64_t round) {
   return round * step->zero3->comm->size + step->zero3->comm->rank;
 }
 
-/* Ranks that have a micro-batch in this round: the first ones. */
-static int contributors(const zt_step *step, int64_t round) {
-  int64_t left = step->micro_batches - round * step->zero3->comm->size;
+/* Ranks that have one of `count` micro-batches in this round: the first ones.
+ */
+static int sharers(const zt_step *step, int64_t count, int64_t round) {
+  int64_t left = count - round * step->zero3->comm->size;
   int size = step->zero3->comm->size;
   return left < size ? (int) left : size;
+}
+
+static int contributors(const zt_step *step, int64_t round) {
+  return sharers(step, step->micro_batches, round);
+}
+
+static int64_t rounds_of(const zt_step *step, int64_t count) {
+  int size = step->zero3->comm->size;
+  return (count + size - 1) / size;
 }
 
 static zt_status make_inputs(zt_step *step) {
@@ -73,15 +83,17 @@ static zt_status make_visits(zt_step *step) {
 static zt_status make(zt_step *step, const zt_model *model, zt_device *dev,
                       zt_comm *comm, const zt_step_sizes *sizes) {
   const zt_step_options *o = &step->options;
-  zt_zero3_options zero3 = {
-      .training = true, .prefetch = o->prefetch, .dtype = o->pass.dtype};
+  zt_zero3_options zero3 = {.training = o->pass.training,
+                            .prefetch = o->prefetch,
+                            .dtype = o->pass.dtype};
   ZT_TRY(zt_zero3_create(model, dev, comm, &zero3, sizes ? &sizes->zero3 : NULL,
                          &step->zero3));
   ZT_TRY(zt_pass_create(model, dev, &o->pass, sizes ? &sizes->pass : NULL,
                         &step->pass));
-  ZT_TRY(zt_optim_create(step->zero3, &o->adamw, &step->optim));
+  if (o->pass.training)
+    ZT_TRY(zt_optim_create(step->zero3, &o->adamw, &step->optim));
   step->micro_batches = o->batch / o->microbatch;
-  step->rounds = (step->micro_batches + comm->size - 1) / comm->size;
+  step->rounds = rounds_of(step, step->micro_batches);
   ZT_TRY(make_inputs(step));
   return make_visits(step);
 }
@@ -222,6 +234,21 @@ static void place(const zt_step *step, bool real, int64_t number, int64_t round,
                   step->zero3->model->stages[stage].unit);
 }
 
+static zt_status take_loss(zt_step *step, int64_t round) {
+  int64_t *losses = step->inside->losses + micro_batch_of(step, round);
+  double loss, terms;
+  ZT_TRY(zt_pass_loss(step->pass, &loss));
+  ZT_TRY(zt_pass_loss_terms(step->pass, &terms));
+  memcpy(&losses[0], &loss, sizeof loss);
+  memcpy(&losses[step->micro_batches], &terms, sizeof terms);
+  return ZT_OK;
+}
+
+static void forget_losses(zt_step *step) {
+  memset(step->inside->losses, 0,
+         2 * (size_t) step->micro_batches * sizeof *step->inside->losses);
+}
+
 static zt_status run_round(zt_step *step, bool real, int64_t number,
                            int64_t round) {
   int last = step->zero3->model->n_stages - 1;
@@ -241,38 +268,26 @@ static zt_status run_round(zt_step *step, bool real, int64_t number,
     ZT_TRY(compute(step, active, s, true, params));
     ZT_TRY(reduce(step, s, round));
   }
-  if (active) {
-    int64_t *losses = step->inside->losses + micro_batch_of(step, round);
-    double loss, terms;
-    ZT_TRY(zt_pass_loss(step->pass, &loss));
-    ZT_TRY(zt_pass_loss_terms(step->pass, &terms));
-    memcpy(&losses[0], &loss, sizeof loss);
-    memcpy(&losses[step->micro_batches], &terms, sizeof terms);
-  }
-  return ZT_OK;
+  return active ? take_loss(step, round) : ZT_OK;
 }
 
 /* Each loss stands on one rank and is zero bits on the others, so the integer
  * sum brings all of them everywhere; the fold is in order of micro-batches. */
-static zt_status fold_losses(zt_step *step, zt_step_result *result) {
+static zt_status fold_losses(zt_step *step, double sums[2]) {
   int64_t *losses = step->inside->losses, n = step->micro_batches;
-  double sums[2] = {0, 0};
   ZT_TRY(zt_comm_all_reduce(step->zero3->comm, losses, (int) (2 * n), ZT_SUM));
   for (int64_t k = 0; k < 2 * n; k++) {
     double loss;
     memcpy(&loss, &losses[k], sizeof loss);
     sums[k / n] += loss;
   }
-  result->loss = sums[0] / (double) result->targets;
-  result->objective = (sums[0] + sums[1]) / (double) result->targets;
   return ZT_OK;
 }
 
 static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
                                       zt_step_result *result) {
   int stages = step->zero3->model->n_stages;
-  memset(step->inside->losses, 0,
-         2 * (size_t) step->micro_batches * sizeof *step->inside->losses);
+  forget_losses(step);
   ZT_TRY(zt_zero3_begin_step(step->zero3));
   ZT_TRY(zt_zero3_plan_visits(step->zero3, step->inside->visits,
                               (int) step->rounds * (2 * stages - 1)));
@@ -281,7 +296,11 @@ static zt_status forward_and_backward(zt_step *step, bool real, int64_t number,
   if (real)
     zt_beat_place(number, -1, -1);
   ZT_TRY(zt_zero3_finish(step->zero3));
-  return fold_losses(step, result);
+  double sums[2] = {0, 0};
+  ZT_TRY(fold_losses(step, sums));
+  result->loss = sums[0] / (double) result->targets;
+  result->objective = (sums[0] + sums[1]) / (double) result->targets;
+  return ZT_OK;
 }
 
 static zt_status update(zt_step *step, double lr, int64_t t,
@@ -302,6 +321,7 @@ zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
                       int64_t t, zt_step_result *result) {
   zt_comm *comm = step->zero3->comm;
   *result = (zt_step_result){.bad = -1};
+  zt_pass_train(step->pass, true);
   if (batch)
     zt_beat_place(number, -1, -1);
   zt_phase_start(step->phases, ZT_PHASE_DATA);
@@ -322,5 +342,102 @@ zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
   /* A step that only counts has nobody to take along. */
   if (status != ZT_OK && batch)
     zt_fatal(comm, status);
+  return status;
+}
+
+/* ---- Evaluation ---- */
+
+/* Samples of a micro-batch of `n` samples in all. */
+static int64_t samples_of(const zt_step *step, int64_t n, int64_t micro) {
+  int64_t left = n - micro * step->options.microbatch;
+  return left < step->options.microbatch ? left : step->options.microbatch;
+}
+
+/* The last micro-batch may have fewer samples than places: the first sample
+ * once more fills them, without labels. */
+static void fill_up(const zt_step *step, int64_t samples, zt_micro_batch *m) {
+  const zt_pass_shape *p = &step->options.pass;
+  const size_t source = (size_t) p->source_length;
+  const size_t target = (size_t) p->target_length;
+  for (size_t i = (size_t) samples; i < (size_t) p->samples; i++) {
+    memcpy(m->source + i * source, m->source, source * sizeof *m->source);
+    memcpy(m->target + i * target, m->target, target * sizeof *m->target);
+    m->source_valid[i] = m->source_valid[0];
+    if (m->first)
+      memcpy(m->first + i * target, m->first, target * sizeof *m->first);
+    for (size_t k = 0; k < target; k++)
+      m->labels[i * target + k] = ZT_NO_LABEL;
+  }
+}
+
+/* Inputs of this rank's micro-batches, and what the ranks have together. */
+static zt_status read_samples(zt_step *step, zt_batch *batch, int64_t first,
+                              int64_t n, int64_t counts[2]) {
+  const int64_t mb = step->options.microbatch, all = (n + mb - 1) / mb;
+  for (int64_t r = 0; r < rounds_of(step, all); r++) {
+    int64_t micro = micro_batch_of(step, r);
+    zt_micro_batch *m = &step->inside->micro[r];
+    if (micro >= all)
+      break;
+    int64_t samples = samples_of(step, n, micro);
+    ZT_TRY(zt_batch_fill(batch, 1, first + micro * mb, samples, m));
+    fill_up(step, samples, m);
+    counts[0] += m->tokens;
+    counts[1] += m->targets;
+  }
+  return ZT_OK;
+}
+
+/* All stages forward; who has no micro-batch only gathers. */
+static zt_status evaluate_round(zt_step *step, bool real, int64_t number,
+                                int64_t round, bool active) {
+  const void *params;
+  if (active)
+    ZT_TRY(begin_micro_batch(step, real, number, round));
+  for (int s = 0; s < step->zero3->model->n_stages; s++) {
+    place(step, real, number, round, s);
+    ZT_TRY(zt_zero3_visit(step->zero3, &params));
+    if (active)
+      ZT_TRY(zt_pass_forward(step->pass, s, params, NULL));
+  }
+  ZT_TRY(zt_fault_check(ZT_FAULT_EVALUATE));
+  return active ? take_loss(step, round) : ZT_OK;
+}
+
+static zt_status evaluate(zt_step *step, bool real, int64_t number,
+                          int64_t count, double *loss) {
+  const int stages = step->zero3->model->n_stages;
+  forget_losses(step);
+  zt_zero3_forget_units(step->zero3);
+  zt_pass_train(step->pass, false);
+  for (int64_t r = 0; r < rounds_of(step, count); r++) {
+    bool active = step->zero3->comm->rank < sharers(step, count, r);
+    /* The first visits of a round are those of a step: once forward. */
+    ZT_TRY(zt_zero3_plan_visits(step->zero3, step->inside->visits, stages));
+    ZT_TRY(evaluate_round(step, real, number, r, active));
+  }
+  double sums[2] = {*loss, 0};
+  ZT_TRY(fold_losses(step, sums));
+  *loss = sums[0]; /* the plain cross-entropy, whatever else is learnt */
+  return ZT_OK;
+}
+
+zt_status zt_step_evaluate(zt_step *step, zt_batch *batch, int64_t number,
+                           int64_t first, int64_t n, zt_step_sums *sums) {
+  zt_comm *comm = step->zero3->comm;
+  int64_t counts[2] = {0, 0}, mb = step->options.microbatch;
+  if (batch) {
+    zt_beat_place(number, -1, -1);
+    ZT_TRY(zt_agree(comm, read_samples(step, batch, first, n, counts)));
+  }
+  zt_status status = zt_comm_all_reduce(comm, counts, 2, ZT_SUM);
+  if (status == ZT_OK)
+    status =
+        evaluate(step, batch != NULL, number, (n + mb - 1) / mb, &sums->loss);
+  if (status != ZT_OK && batch)
+    zt_fatal(comm, status);
+  sums->samples += n;
+  sums->tokens += counts[0];
+  sums->targets += counts[1];
   return status;
 }

@@ -16,8 +16,10 @@
 typedef struct zt_step_options {
   int64_t batch, microbatch; /* samples */
   uint64_t seed;
-  zt_pass_shape pass; /* samples = microbatch */
+  zt_pass_shape pass; /* samples = microbatch; without `training` a step can
+                         only evaluate, and has parameters alone */
   int prefetch;
+  bool evaluates; /* zt_step_evaluate() will be called: counted in plans */
   zt_adamw_options adamw;
 } zt_step_options;
 
@@ -37,11 +39,17 @@ typedef struct zt_step_result {
   int bad;     /* first parameter with a gradient that is not finite, -1 */
 } zt_step_result;
 
+/** Sums over samples that were evaluated. */
+typedef struct zt_step_sums {
+  double loss; /* of the targets */
+  int64_t samples, tokens, targets;
+} zt_step_sums;
+
 typedef struct zt_step {
   zt_step_options options;
   zt_zero3 *zero3;
   zt_pass *pass;
-  zt_optim *optim;
+  zt_optim *optim;   /* NULL if it only evaluates */
   zt_phases *phases; /* the caller's */
   int64_t micro_batches, rounds;
   struct zt_step_inside *inside;
@@ -69,6 +77,19 @@ zt_step_sizes zt_step_peak(const zt_step *step);
  *          local: ZT_ERR_MEMORY, ZT_ERR_INTERNAL. */
 zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
                       int64_t update, zt_step_result *result);
+
+/** Add the losses of samples first .. first + n - 1 under the parameters as
+ *  they are: forward alone, nothing dropped.  The sum is in order of the
+ *  micro-batches, on whatever ranks they are.
+ *  Collective.  A failure while computing ends all ranks (zt_fatal).
+ *  \param[in]     batch   in sequential order; NULL on a device that only
+ * counts \param[in]     number  of the step done, for reports of a hang
+ *  \param[in]     n       at most options.batch; whole micro-batches, but for
+ *                         the last samples of all
+ *  \param[in,out] sums    the same on every rank
+ *  \return as zt_step_run(). */
+zt_status zt_step_evaluate(zt_step *step, zt_batch *batch, int64_t number,
+                           int64_t first, int64_t n, zt_step_sums *sums);
 
 /** Share of ranks x rounds without a micro-batch, 0 .. 1.  Local. */
 double zt_step_idle_share(const zt_step *step);

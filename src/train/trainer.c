@@ -152,6 +152,7 @@ static zt_status ask(zt_trainer *t, int64_t asked[ASKED]) {
 
 static zt_status write_state(const zt_trainer *t, zt_run state,
                              const char *message) {
+  char best[32];
   if (!t->root)
     return ZT_OK;
   return zt_runstate_write(
@@ -161,7 +162,8 @@ static zt_status write_state(const zt_trainer *t, zt_run state,
                      .message = message,
                      .step = t->done,
                      .steps = t->settings->train.steps,
-                     .restart = t->newest[0] ? t->newest : NULL});
+                     .restart = t->newest[0] ? t->newest : NULL,
+                     .best = zt_trainer_best(t, best)});
 }
 
 /* Whoever is killed from here on leaves word of the newest restart. */
@@ -173,28 +175,59 @@ static void keep_state(zt_trainer *t) {
     zt_warn("%s", zt_last_error());
 }
 
+static bool is_last(const zt_trainer *t) {
+  return t->stopped || t->done == t->settings->train.steps;
+}
+
+/* The last step is no reason to stop, unless its evaluation is. */
+static void note_stop(zt_trainer *t, int64_t why) {
+  char reason[64];
+  if (!why || (is_last(t) && !zt_trainer_eval_is_due(t)))
+    return;
+  t->stopped = why;
+  zt_info("%s: stopping after step %" PRId64, zt_watch_reason(why, reason),
+          t->done);
+}
+
+/* What the last life left out.  The restart it began with stands, and may prove
+ * the best; of the last step the restart is written again, so that the next
+ * start knows it is evaluated. */
+static zt_status catch_up(zt_trainer *t) {
+  bool better;
+  if (!zt_trainer_eval_is_due(t))
+    return ZT_OK;
+  ZT_TRY(zt_trainer_evaluate(t, t->longest_save, &better));
+  if (better)
+    t->best = t->fresh;
+  if (t->done < t->settings->train.steps || t->stopped)
+    return ZT_OK;
+  zt_attempts_end(t->root);
+  return zt_trainer_save(t, true);
+}
+
+static zt_status do_step(zt_trainer *t) {
+  int64_t asked[ASKED];
+  bool better = false;
+  ZT_TRY(run_step(t));
+  if (t->done == t->first + 1)
+    zt_attempts_end(t->root);
+  ZT_TRY(ask(t, asked));
+  ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
+  keep_state(t);
+  note_stop(t, asked[ASK_STOP]);
+  if (!t->stopped && zt_trainer_eval_is_due(t))
+    ZT_TRY(zt_trainer_evaluate(t, time_to_end(t), &better));
+  if (is_last(t) || asked[ASK_SAVE] ||
+      (better && t->settings->restart.keep_best))
+    ZT_TRY(zt_trainer_save(t, is_last(t)));
+  return ZT_OK;
+}
+
 static zt_status loop(zt_trainer *t) {
-  bool last = false;
   ZT_TRY(zt_agree(t->comm, zt_watch_pause()));
-  while (!last) {
-    int64_t asked[ASKED];
-    ZT_TRY(run_step(t));
-    if (t->done == t->first + 1)
-      zt_attempts_end(t->root);
-    ZT_TRY(ask(t, asked));
-    ZT_TRY(zt_trainer_advance_save(t, asked[ASK_BUSY]));
-    keep_state(t);
-    last = t->done == t->settings->train.steps;
-    if (asked[ASK_STOP] && !last) {
-      char why[64];
-      last = true;
-      t->stopped = asked[ASK_STOP];
-      zt_info("%s: stopping after step %" PRId64,
-              zt_watch_reason(t->stopped, why), t->done);
-    }
-    if (last || asked[ASK_SAVE])
-      ZT_TRY(zt_trainer_save(t, last));
-  }
+  ZT_TRY(catch_up(t));
+  while (!is_last(t))
+    ZT_TRY(do_step(t));
   if (t->failures > 0)
     return zt_fail(ZT_ERR_IO,
                    "%.150s (no restart of the last step %" PRId64 ")",
@@ -216,6 +249,7 @@ static void check_plan(const zt_trainer *t) {
 static zt_status say_summary(zt_trainer *t) {
   zt_summary s;
   zt_text text = {0};
+  char best[32];
   zt_summary_take(&t->phases, &s);
   ZT_TRY(zt_comm_all_reduce(t->comm, s.max, (int) (sizeof s.max / 8), ZT_MAX));
   ZT_TRY(zt_comm_all_reduce(t->comm, s.sum, (int) (sizeof s.sum / 8), ZT_SUM));
@@ -234,6 +268,11 @@ static zt_status say_summary(zt_trainer *t) {
   s.restart_bytes = t->saved_bytes;
   s.restart_seconds = 1e-9 * (double) t->save_ns;
   s.restart = t->newest[0] ? t->newest : NULL;
+  s.evaluations = t->evaluations;
+  s.eval_seconds = 1e-9 * (double) t->eval_ns;
+  s.eval_loss = t->last_eval;
+  s.best = zt_trainer_best(t, best);
+  s.best_loss = t->best.loss;
   s.resume =
       t->done < t->settings->train.steps ? t->request->resume_command : NULL;
   zt_summary_format(&s, &text);
@@ -281,6 +320,7 @@ static const zt_trainer *dying;
 
 static void write_failure(const zt_trainer *t, int code, int rank,
                           const char *message) {
+  char best[32];
   zt_attempts_note(code);
   zt_runstate_write(t->settings->run.dir,
                     &(zt_runstate){.state = ZT_RUN_FAILED,
@@ -289,7 +329,8 @@ static void write_failure(const zt_trainer *t, int code, int rank,
                                    .message = message,
                                    .step = t->done,
                                    .steps = t->settings->train.steps,
-                                   .restart = t->newest[0] ? t->newest : NULL});
+                                   .restart = t->newest[0] ? t->newest : NULL,
+                                   .best = zt_trainer_best(t, best)});
 }
 
 static void last_words(int code, const char *message) {
@@ -351,7 +392,10 @@ zt_status zt_train(const zt_train_request *request, zt_device *dev,
                   .dev = dev,
                   .comm = comm,
                   .root = comm->rank == 0,
-                  .candidate = -1};
+                  .candidate = -1,
+                  .evaluated = -1,
+                  .best = {.step = -1},
+                  .fresh = {.step = -1}};
   zt_phases_init(&t.phases);
   zt_watch_limit(request->max_hours);
   dying = &t;

@@ -9,6 +9,7 @@
 #include "report/progress.h"
 #include "report/tensorboard.h"
 #include "train/data.h"
+#include "train/evaluate.h"
 #include "train/placement.h"
 #include "train/plan.h"
 #include "train/step.h"
@@ -17,6 +18,12 @@
 #include "train/watch_lock.h"
 
 #include <limits.h>
+
+/** An evaluation. */
+typedef struct zt_best {
+  int64_t step; /* -1: none */
+  double loss;
+} zt_best;
 
 typedef struct zt_trainer {
   const zt_train_request *request;
@@ -35,6 +42,7 @@ typedef struct zt_trainer {
   zt_source *source;    /* restart or weights file; closed after loading */
   zt_model *model;
   zt_data data;
+  zt_data valid; /* empty: no evaluations */
   zt_plan plan;
   zt_step *step;
   zt_phases phases;
@@ -60,7 +68,12 @@ typedef struct zt_trainer {
   char failure[ZT_MESSAGE_SIZE]; /* the last one */
   char newest[32];               /* restart, "" : none */
   char told[32];                 /* the one that STATUS.json names */
-  int64_t stopped; /* why it ended before the last step (train/watch.h) */
+  int64_t evaluated;             /* step of the last evaluation, -1: none */
+  int64_t evaluations, eval_ns;
+  double last_eval; /* its loss */
+  zt_best best;     /* that has a restart */
+  zt_best fresh;    /* the last one that was better; its restart may come */
+  int64_t stopped;  /* why it ended before the last step (train/watch.h) */
 } zt_trainer;
 
 /* trainer_resume.c */
@@ -87,6 +100,23 @@ zt_status zt_trainer_start(zt_trainer *t, bool *finished);
 /** What STATUS.json is to say after a hang; on the watchdog's thread. */
 void zt_trainer_say_hang(void *trainer, int rank, const char *message);
 void zt_trainer_free(zt_trainer *t);
+
+/* trainer_eval.c */
+
+/** Whether the steps done are to be evaluated now.  Local. */
+bool zt_trainer_eval_is_due(const zt_trainer *t);
+/** Evaluate and say so.  A wish to stop leaves it undone and is noted.
+ *  Collective, agreed.
+ *  \param[in]  needed  ns to keep for what comes after it
+ *  \param[out] better  than all before that have a restart */
+zt_status zt_trainer_evaluate(zt_trainer *t, int64_t needed, bool *better);
+
+/** Name of the best restart, NULL: none is kept.  Local.
+ *  \param[out] name  where it goes */
+const char *zt_trainer_best(const zt_trainer *t, char name[32]);
+/** What the restart that the run begins with knows of evaluations.
+ *  Collective, agreed. */
+zt_status zt_trainer_recall(zt_trainer *t);
 
 /* trainer_save.c */
 

@@ -44,6 +44,8 @@ static zt_status count_failure(zt_trainer *t, zt_status status) {
 static void count_success(zt_trainer *t, const zt_restart_end *end) {
   char size[32], of_raw[32];
   snprintf(t->newest, sizeof t->newest, "step-%09" PRId64, end->step);
+  if (end->step == t->fresh.step)
+    t->best = t->fresh;
   t->failures = 0;
   t->saves++;
   t->saved_bytes += end->bytes;
@@ -98,6 +100,7 @@ zt_status zt_trainer_finish_save(zt_trainer *t) {
 static zt_status start_save(zt_trainer *t) {
   int64_t samples = zt_batch_samples(t->data.batch);
   int64_t used = t->done * t->settings->train.batch;
+  const zt_best *best = t->fresh.step == t->done ? &t->fresh : &t->best;
   zt_restart_save what = {
       .step = t->done,
       .updates = t->updates,
@@ -106,9 +109,12 @@ static zt_status start_save(zt_trainer *t) {
       .metrics_bytes = zt_metrics_tell(t->metrics),
       .configuration = t->configuration,
       .provenance = t->provenance,
+      .evaluated = t->evaluated,
+      .best_step = best->step,
+      .best_loss = best->loss,
       .retention = {.keep = t->settings->restart.keep,
                     .keep_every = t->settings->restart.keep_every,
-                    .best = -1},
+                    .best = t->settings->restart.keep_best ? best->step : -1},
       .read = zt_state_read,
       .context = t->step->zero3,
       .sync = t->metrics ? sync_metrics : NULL,

@@ -76,7 +76,10 @@ static zt_status open_run(zt_trainer *t) {
 static zt_status open_data(zt_trainer *t) {
   zt_batch_spec spec = zt_batch_spec_of(t->settings, t->model);
   ZT_TRY(zt_plan_check_task(t->settings, t->model));
-  return zt_data_open_train(t->settings, &spec, &t->data);
+  ZT_TRY(zt_data_open_train(t->settings, &spec, &t->data));
+  return t->settings->train.eval_every > 0
+             ? zt_data_open_valid(t->settings, &spec, &t->valid)
+             : ZT_OK;
 }
 
 /* The plan is made before anything is allocated; arenas take what it says. */
@@ -248,6 +251,9 @@ static void say_plan(const zt_trainer *t) {
           p->ranks, p->ranks > 1 ? "s" : "", p->micro_batches, p->rounds,
           p->rounds > 1 ? "s" : "", zt_human_bytes((double) p->total, total),
           t->dev->kernels);
+  if (t->valid.batch)
+    zt_info("evaluation: %" PRId64 " samples, every %" PRId64 " steps",
+            zt_batch_samples(t->valid.batch), t->settings->train.eval_every);
   if (p->idle > 0)
     zt_info("note: %" PRId64 " micro-batches on %d ranks leave %.0f %% of "
             "their turns idle",
@@ -317,7 +323,11 @@ zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
             restart->ranks, restart->ranks > 1 ? "s" : "");
   }
   ZT_TRY(zt_trainer_compare(t));
-  if (restart && restart->step >= t->settings->train.steps) {
+  if (restart)
+    t->evaluated = restart->evaluated;
+  if (restart && restart->step >= t->settings->train.steps &&
+      !zt_trainer_eval_is_due(t)) {
+    ZT_TRY(zt_trainer_recall(t));
     *finished = true;
     return ZT_OK;
   }
@@ -329,6 +339,7 @@ zt_status zt_trainer_start(zt_trainer *t, bool *finished) {
     ZT_TRY(zt_agree(t->comm, t->root ? zt_trainer_leave_branch(t) : ZT_OK));
   if (t->candidate >= 0) /* it may have fallen back */
     snprintf(t->newest, sizeof t->newest, "%s", t->list.names[t->candidate]);
+  ZT_TRY(zt_trainer_recall(t));
   zt_source_close(&t->source);
   return ZT_OK;
 }
@@ -339,6 +350,7 @@ void zt_trainer_free(zt_trainer *t) {
   zt_restart_writer_destroy(&t->writer);
   zt_watchdog_stop(&t->watchdog);
   zt_step_destroy(&t->step);
+  zt_data_close(&t->valid);
   zt_data_close(&t->data);
   zt_model_destroy(&t->model);
   zt_source_close(&t->source);

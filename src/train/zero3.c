@@ -250,11 +250,14 @@ zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
 
 /* ---- Gradients ---- */
 
-zt_status zt_zero3_begin_step(zt_zero3 *zero3) {
+void zt_zero3_forget_units(zt_zero3 *zero3) {
   zt_zero3_inside *in = zero3->inside;
-  /* The update has made gathered units stale. */
   for (int i = 0; i < in->n_slots; i++)
     in->slots[i].unit = NOTHING;
+}
+
+zt_status zt_zero3_begin_step(zt_zero3 *zero3) {
+  zt_zero3_forget_units(zero3);
   for (int s = 0; s < zero3->model->n_stages; s++) {
     int64_t slice = zero3->shard.slice[zero3->model->stages[s].unit];
     ZT_TRY(zt_device_zero(zero3->dev, zero3->accumulated[s],

@@ -70,7 +70,9 @@ zt_status zt_zero3_plan_visits(zt_zero3 *zero3, const int *stages, int n);
  *  \param[out] params  [unit] of options.dtype, valid until the next call */
 zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params);
 
-/** Forget accumulated gradients: begin a step.  Local. */
+/** Forget gathered units, which an update has made stale.  Local. */
+void zt_zero3_forget_units(zt_zero3 *zero3);
+/** Forget accumulated gradients too: begin a step.  Local. */
 zt_status zt_zero3_begin_step(zt_zero3 *zero3);
 /** A zeroed gradient for the unit of a stage.  Local.
  *  \param[out] gradient  fp32 [unit], valid until zt_zero3_reduce() */

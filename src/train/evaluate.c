@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "train/evaluate.h"
+
+#include "base/clock.h"
+#include "train/watch.h"
+
+#include <math.h>
+
+/* One rank's wish is enough. */
+static zt_status ask_to_stop(zt_comm *comm, int64_t needed, int64_t *why) {
+  char reason[64];
+  *why = zt_watch_wanted(needed);
+  ZT_TRY(zt_comm_all_reduce(comm, why, 1, ZT_MAX));
+  if (*why == ZT_STOP_NOT)
+    return ZT_OK;
+  return zt_fail(ZT_STOPPED, "%s", zt_watch_reason(*why, reason));
+}
+
+zt_status zt_evaluate(zt_step *step, const zt_data *valid, int64_t number,
+                      int64_t needed, zt_evaluation *evaluation) {
+  const int64_t all = zt_batch_samples(valid->batch);
+  const int64_t batch = step->options.batch, began = zt_clock_ns();
+  zt_step_sums sums = {0};
+  *evaluation = (zt_evaluation){0};
+  for (int64_t first = 0; first < all; first += batch) {
+    int64_t n = all - first < batch ? all - first : batch;
+    ZT_TRY(ask_to_stop(step->zero3->comm, needed, &evaluation->stopped));
+    ZT_TRY(zt_step_evaluate(step, valid->batch, number, first, n, &sums));
+  }
+  if (sums.targets == 0)
+    return zt_fail(ZT_ERR_DATA, "%s: its samples have no target at all",
+                   zt_tokens_path(valid->tokens[0]));
+  evaluation->loss = sums.loss / (double) sums.targets;
+  evaluation->perplexity = exp(evaluation->loss);
+  evaluation->samples = sums.samples;
+  evaluation->tokens = sums.tokens;
+  evaluation->targets = sums.targets;
+  evaluation->seconds = 1e-9 * (double) (zt_clock_ns() - began);
+  return ZT_OK;
+}

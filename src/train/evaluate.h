@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/** \file
+ *  Evaluation: the loss of all samples of a validation set under the parameters
+ *  as they are.  It is the sum of all token losses, in order of the
+ *  micro-batches, by the number of targets, and has the same bits on every
+ *  number of ranks. */
+#ifndef ZT_TRAIN_EVALUATE_H
+#define ZT_TRAIN_EVALUATE_H
+
+#include "train/data.h"
+#include "train/step.h"
+
+typedef struct zt_evaluation {
+  double loss, perplexity; /* mean over the targets; its exponential */
+  int64_t samples, tokens, targets;
+  double seconds;
+  int64_t stopped; /* why it was left (train/watch.h) */
+} zt_evaluation;
+
+/** Evaluate.
+ *  Collective.  A failure while computing ends all ranks.
+ *  \param[in]  number      of the step done
+ *  \param[in]  needed      ns to keep for what comes after it
+ *  \param[out] evaluation  the same on every rank but for the seconds
+ *  \return agreed: ZT_STOPPED if one rank was asked to stop, ZT_ERR_DATA,
+ *          ZT_ERR_IO. */
+zt_status zt_evaluate(zt_step *step, const zt_data *valid, int64_t number,
+                      int64_t needed, zt_evaluation *evaluation);
+
+#endif

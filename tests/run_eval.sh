@@ -1,0 +1,142 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Evaluation in a run: the loss that training has for the same samples, the same
+# bits on every number of ranks, once a step however often the run is stopped;
+# the best restart stays.
+# shellcheck disable=SC2086
+# shellcheck source=tests/lib.sh
+. "$ZT_SRC/tests/lib.sh"
+# shellcheck source=tests/launch.sh
+. "$ZT_SRC/tests/launch.sh"
+make_inputs
+more=
+is_long && more='3 5 8'
+
+# evals RUN: what metrics.jsonl says of evaluations but for the time they took.
+evals() {
+  sed -n '/^{"t": "eval"/s/, "seconds".*//p' "$1/metrics.jsonl"
+}
+
+# train RANKS OPTION...: into run.
+train() {
+  ranks=$1
+  shift
+  good "$ranks" ztrain run.cfg -s data.valid=tokens.h5 -s train.eval_every=2 "$@"
+}
+
+# number KEY FILE: of its last line.
+number() {
+  sed -n '$s/.*"'"$1"'": \([^,]*\),.*/\1/p' "$2"
+}
+
+# ---- The loss of training, of the same samples ----
+
+# loss_of SAMPLES OPTION...: a step of all samples in order, which learns
+# nothing, and its evaluation.
+loss_of() {
+  samples=$1
+  shift
+  rm -rf run
+  train 2 -s data.order=sequential -s train.batch="$samples" -s run.seed=0 \
+    -s train.steps=1 -s train.dropout=0 -s train.optimizer.lr=0 "$@"
+  steps run >step.one
+  evals run >eval.one
+  [ "$(number loss step.one)" = "$(number loss eval.one)" ] ||
+    fail "$*: $(cat step.one) but $(cat eval.one)"
+  grep -q "\"samples\": $samples, " eval.one || fail "$*: $(cat eval.one)"
+}
+
+pairs='-s data.train=pairs.h5 -s data.valid=pairs.h5 -s data.task=seq2seq'
+loss_of 88
+loss_of 40 $pairs -s train.microbatch=8
+good 1 ztconv import "$golden/llamatiny" llama.h5
+causal="-s model.weights=llama.h5 -s data.task=causal -s data.length=70
+  -s data.source_length=512 -s data.target_length=114"
+loss_of 40 $pairs $causal -s data.packing=false
+! is_long || loss_of 40 $pairs $causal -s data.packing=false \
+  -s train.recompute=false
+
+# ---- Any number of ranks, any pieces ----
+
+# The rate makes the model worse after a while.
+grows='-s train.optimizer.lr=0.3 -s train.optimizer.clip=0
+  -s train.schedule.name=constant -s train.batch=26 -s restart.keep=1'
+rm -rf run
+train 1 $grows
+evals run >want
+grep -q '"step": 2, .*"best": true' want && grep -q '"step": 4, ' want &&
+  grep -q '"step": 6, .*"best": false' want || fail "evaluations: $(cat want)"
+best=$(sed -n '/"best": true/s/.*"step": \([0-9]*\),.*/\1/p' want | tail -n 1)
+kept="$(step "$best") $(step 6) "
+train_want=$(steps run)
+
+# is_same WHAT
+is_same() {
+  evals run | cmp -s - want || fail "$1: $(evals run | diff - want)"
+  [ "$(steps run)" = "$train_want" ] || fail "$1: other steps"
+  [ "$(ls run/restart | tr '\n' ' ')" = "$kept" ] ||
+    fail "$1: not $kept but $(ls run/restart)"
+  grep -q "\"best\": \"$(step "$best")\"" run/STATUS.json ||
+    fail "$1: $(cat run/STATUS.json)"
+  grep -q 'exactly all' run/log.txt || fail "$1: memory: $(cat run/log.txt)"
+}
+
+is_same "1 rank"
+ztinfo status run | grep -q ", best $(step "$best")" ||
+  fail "ztinfo status: $(ztinfo status run)"
+ztinfo show "run/restart/$(step 6)" | grep -q "best: *step $best," ||
+  fail "ztinfo show: $(ztinfo show "run/restart/$(step 6)")"
+for ranks in 2 5 $more; do
+  rm -rf run
+  train $ranks $grows
+  is_same "$ranks ranks"
+done
+
+# A run without an evaluation has the same steps.
+rm -rf run
+train 1 $grows -s train.eval_every=0
+[ "$(steps run)" = "$train_want" ] || fail "evaluations change steps"
+
+# From each restart on; the best is known from what it says.
+rm -rf run
+train 2 $grows -s restart.keep=9 -s restart.every_steps=1
+cp -r run whole
+for from in 1 3 5 ${more:+2 4}; do
+  rm -rf run
+  cp -r whole run
+  for gone in $(seq $((from + 1)) 6); do
+    rm -r "run/restart/$(step "$gone")"
+  done
+  train $((from % 3 + 1)) $grows
+  is_same "from step $from"
+done
+
+# ---- Stopped while it evaluates ----
+
+# The last step's evaluation is long; the first signal leaves it to the next
+# start, which has nothing else to do.
+for _ in $(seq 40); do
+  cat text
+done >long
+good 1 ztconv tokens long.h5 --tokenizer bytes long
+long='-s data.valid=long.h5 -s train.steps=2 -s train.batch=16
+  -s train.eval_every=2'
+rm -rf run
+train 1 $long
+evals run >want
+train_want=$(steps run)
+rm -rf run
+start 2 $long
+until_true 'step 2' has_steps 2
+send TERM 1
+ended_well 'SIGTERM while evaluating'
+says 'the evaluation after step 2 is left' err 'SIGTERM while evaluating'
+says 'asked to stop by SIGTERM' status 'SIGTERM while evaluating'
+[ -z "$(evals run)" ] || fail "SIGTERM while evaluating: $(evals run)"
+train 1 $long
+best=2 kept="$(step 2) "
+is_same 'after SIGTERM'
+train 1 $long
+says 'the run is finished' err 'a finished run'
+
+finish "runs with evaluations"
