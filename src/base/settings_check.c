@@ -46,6 +46,11 @@ static void check_needs(checker *c, unsigned needs) {
                    ? "; model.config is for planning alone"
                    : "");
   }
+  if ((needs & ZT_NEED_VALID) && !*s->data.valid &&
+      (s->data.valid_fraction == 0 || s->data.train.n == 0))
+    COMPLAIN(c, "data.valid",
+             "data.valid is missing: a token file to evaluate on, or "
+             "data.valid_fraction of data.train");
   if ((needs & ZT_NEED_MODEL) && !*s->model.weights && !*s->model.config)
     COMPLAIN(c, "model.weights", "model.weights or model.config is missing");
   if (*s->model.weights && *s->model.config)

@@ -15,6 +15,8 @@ enum {
   ZT_NEED_MODEL = 8,   /* model.weights or model.config */
   ZT_NEED_BATCH = 16,  /* train.batch, train.microbatch */
   ZT_NEED_STEPS = 32,  /* train.steps */
+  ZT_NEED_VALID = 64,  /* data.valid or data.valid_fraction */
+  ZT_NEED_TO_EVALUATE = 16 + 64,
   ZT_NEED_TO_TRAIN = 1 + 2 + 4 + 16 + 32,
   ZT_NEED_TO_PLAN = 8 + 16
 };

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libztprog.a
 ZT_LAYERS += libztprog.a
 libztprog_a_SOURCES = \
   src/prog/backends.c src/prog/backends.h \
+  src/prog/evaluating.c src/prog/evaluating.h \
   src/prog/launcher.c src/prog/launcher.h \
   src/prog/open_source.c src/prog/open_source.h \
   src/prog/planning.c src/prog/planning.h \

@@ -12,6 +12,7 @@
 #include "comm/agree.h"
 #include "config.h"
 #include "prog/backends.h"
+#include "prog/evaluating.h"
 #include "prog/launcher.h"
 #include "prog/planning.h"
 #include "prog/program.h"
@@ -32,6 +33,11 @@ static const char help[] =
     "                          require, or the path of a restart\n"
     "      --allow-change KEY  let KEY differ from the restart's\n"
     "      --max-hours H       save and stop in good order before H hours\n"
+    "      --eval-only         evaluate the newest restart, else "
+    "model.weights, "
+    "or\n"
+    "                          what --restart names, on data.valid; train "
+    "nothing\n"
     "      --plan              print memory and traffic of a run, train "
     "nothing\n"
     "      --check             read configuration and inputs, train nothing\n"
@@ -48,7 +54,16 @@ static const char help[] =
     "cannot create, 74 I/O error, 76 hang, 78 configuration, 79 diverged.\n";
 
 /* Those from EXPLAIN on need no file. */
-enum mode { TRAIN, PLAN, CHECK, PRINT_CONFIG, EXPLAIN, LIST_KEYS, MAN_KEYS };
+enum mode {
+  TRAIN,
+  EVALUATE,
+  PLAN,
+  CHECK,
+  PRINT_CONFIG,
+  EXPLAIN,
+  LIST_KEYS,
+  MAN_KEYS
+};
 
 typedef struct options {
   enum mode mode;
@@ -63,6 +78,7 @@ enum {
   OPT_RESTART = 256,
   OPT_ALLOW,
   OPT_HOURS,
+  OPT_EVALUATE,
   OPT_PLAN,
   OPT_CHECK,
   OPT_PRINT,
@@ -95,6 +111,9 @@ static zt_status take_option(options *o, int option) {
     return zt_setting_lookup(optarg, &row);
   case OPT_HOURS:
     return read_hours(optarg, &o->max_hours);
+  case OPT_EVALUATE:
+    o->mode = EVALUATE;
+    return ZT_OK;
   case OPT_PLAN:
     o->mode = PLAN;
     return ZT_OK;
@@ -125,6 +144,7 @@ static zt_status parse(int argc, char **argv, options *o) {
       {"restart", required_argument, NULL, OPT_RESTART},
       {"allow-change", required_argument, NULL, OPT_ALLOW},
       {"max-hours", required_argument, NULL, OPT_HOURS},
+      {"eval-only", no_argument, NULL, OPT_EVALUATE},
       {"plan", no_argument, NULL, OPT_PLAN},
       {"check", no_argument, NULL, OPT_CHECK},
       {"print-config", no_argument, NULL, OPT_PRINT},
@@ -195,6 +215,8 @@ static zt_status run_mode(zt_program *program, const options *o,
   case PRINT_CONFIG:
     return program->comm->rank == 0 ? zt_settings_print(settings, stdout, true)
                                     : ZT_OK;
+  case EVALUATE:
+    return zt_evaluate_only(program, settings, o->restart);
   case PLAN:
     return zt_print_plan(program, settings, program->comm->size, false);
   case CHECK:
@@ -205,7 +227,9 @@ static zt_status run_mode(zt_program *program, const options *o,
 }
 
 static unsigned needs_of(enum mode mode) {
-  return mode == PLAN ? ZT_NEED_TO_PLAN : ZT_NEED_TO_TRAIN;
+  return mode == PLAN       ? ZT_NEED_TO_PLAN
+         : mode == EVALUATE ? ZT_NEED_TO_EVALUATE
+                            : ZT_NEED_TO_TRAIN;
 }
 
 /* On rank 0: the settings as JSON for the others. */

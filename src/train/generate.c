@@ -64,7 +64,8 @@ static int64_t rows_for(const zt_generate_spec *spec, int64_t least,
 static zt_cache_shape shape_of(const zt_model *model,
                                const zt_sequences *prompts,
                                const zt_generate_spec *spec) {
-  int64_t most = longest(prompts);
+  int64_t most =
+      spec->longest_prompt > 0 ? spec->longest_prompt : longest(prompts);
   int64_t slots = spec->batch * (spec->beams > 1 ? spec->beams : 1);
   zt_cache_shape shape = {.slots = slots,
                           .target_length = spec->max_new_tokens,
@@ -87,7 +88,9 @@ typedef struct sizes {
 
 static zt_status make_engine(zt_generator *g, zt_device *dev,
                              const sizes *planned) {
-  zt_zero3_options zero3 = {.training = false, .prefetch = g->spec->prefetch};
+  zt_zero3_options zero3 = {.training = false,
+                            .prefetch = g->spec->prefetch,
+                            .master = g->spec->master};
   zt_pass_shape shape = {.samples = g->shape.slots,
                          .source_length = g->shape.source_length,
                          .target_length = g->shape.target_length,
@@ -341,7 +344,8 @@ static zt_status agree(zt_generator *g, bool *sources, bool *done) {
     shared[g->comm->rank] += g->slots[i].prompt < 0;
   shared[ranks] = zt_watch_wanted(0);
   ZT_TRY(zt_comm_all_reduce(g->comm, shared, (int) ranks + 1, ZT_MAX));
-  if (shared[ranks] != ZT_STOP_NOT)
+  g->stopped = shared[ranks];
+  if (g->stopped != ZT_STOP_NOT)
     return zt_fail(ZT_STOPPED, "%s; nothing was written",
                    zt_watch_reason(shared[ranks], why));
   *done = true;
@@ -517,9 +521,12 @@ static zt_status generate(zt_generator *g, zt_device *dev, zt_source *source,
   if (status == ZT_OK)
     status = make_engine(g, dev, &planned);
   ZT_TRY(zt_agree(g->comm, status));
-  ZT_TRY(zt_state_load(g->zero3, source));
+  if (!g->spec->master)
+    ZT_TRY(zt_state_load(g->zero3, source));
   int64_t begin = zt_clock_ns();
   status = run(g);
+  if (status == ZT_STOPPED && report)
+    report->stopped = g->stopped;
   if (status == ZT_STOPPED)
     return status;
   if (status != ZT_OK)
@@ -528,6 +535,31 @@ static zt_status generate(zt_generator *g, zt_device *dev, zt_source *source,
   if (!report)
     return ZT_OK;
   return describe(g, begin, results->start[results->count], report);
+}
+
+zt_status zt_generate_bytes(const zt_model *model, const zt_device *like,
+                            int ranks, const zt_generate_spec *spec,
+                            size_t *bytes) {
+  static float elsewhere; /* only counted with */
+  zt_generate_spec borrowing = *spec;
+  zt_sequences none = {0};
+  zt_comm *comm = NULL;
+  sizes s;
+  borrowing.master = &elsewhere;
+  ZT_TRY(zt_comm_null_create(0, ranks, &comm));
+  zt_generator g = {.model = model,
+                    .comm = comm,
+                    .spec = &borrowing,
+                    .beams = 1,
+                    .shape = shape_of(model, &none, &borrowing)};
+  g.visits = zt_calloc((size_t) model->n_stages, sizeof *g.visits);
+  zt_status status = g.visits ? plan(&g, like, &s) : ZT_ERR_MEMORY;
+  if (status == ZT_OK)
+    *bytes = s.zero3.units + s.pass.fixed + s.pass.saved + s.pass.work +
+             s.pass.host;
+  free(g.visits);
+  zt_comm_destroy(&comm);
+  return status;
 }
 
 zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,

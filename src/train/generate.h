@@ -46,6 +46,10 @@ typedef struct zt_generate_spec {
   zt_status (*token)(void *context, int64_t prompt, const int32_t *ids,
                      int64_t n, bool *end);
   void *context;
+  /* Parameters that are in memory already: zt_zero3.master of this model and
+   * communicator; NULL: they come from the source. */
+  float *master;
+  int64_t longest_prompt; /* that there is memory for; 0: of the prompts */
 } zt_generate_spec;
 
 /** What it took, the same on all ranks. */
@@ -54,11 +58,12 @@ typedef struct zt_generate_report {
   int64_t steps;
   double idle;    /* share of slots x steps without a token to choose or read */
   double seconds; /* of generation, without loading */
+  int64_t stopped; /* why it was left (train/watch.h) */
 } zt_generate_report;
 
 /** Generate for every prompt.
  *  Collective.  A failure while computing ends all ranks (zt_fatal).
- *  \param[in]  source   of the parameters
+ *  \param[in]  source   of the parameters; NULL with spec->master
  *  \param[in]  prompts  the same on every rank, ids with the end id
  *  \param[out] results  new ids of each prompt: without the start id, with the
  *                       end id if it came; the same on every rank; free with
@@ -70,6 +75,16 @@ zt_status zt_generate(const zt_model *model, zt_device *dev, zt_comm *comm,
                       zt_source *source, const zt_sequences *prompts,
                       const zt_generate_spec *spec, zt_sequences *results,
                       zt_generate_report *report);
+
+/** Device and host memory of a rank that generation takes beside the parameters
+ *  it is given in spec->master, bytes.
+ *  Local.
+ *  \param[in] like  the device planned for
+ *  \param[in] spec  with longest_prompt
+ *  \return ZT_ERR_MEMORY. */
+zt_status zt_generate_bytes(const zt_model *model, const zt_device *like,
+                            int ranks, const zt_generate_spec *spec,
+                            size_t *bytes);
 
 void zt_sequences_free(zt_sequences *sequences);
 

@@ -50,6 +50,7 @@ typedef struct zt_generator {
   int32_t *made;
   size_t made_capacity;
   int64_t made_count, busy, steps;
+  int64_t stopped; /* why */
   int64_t beams;   /* slots of a prompt, neighbours */
   int32_t *origin; /* [slots, target_length] with beams, as in zt_cache_step */
   struct zt_beams *beam;

@@ -62,6 +62,10 @@ static zt_status make_state(zt_zero3 *z) {
   zt_arena *a = &z->inside->state;
   const zt_model *model = z->model;
   size_t bytes = (size_t) z->shard.numel * sizeof(float);
+  if (z->options.master) {
+    z->master = z->options.master;
+    return ZT_OK;
+  }
   ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->master));
   ZT_TRY(zt_device_zero(z->dev, z->master, bytes));
   if (!z->options.training)

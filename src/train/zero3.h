@@ -33,6 +33,8 @@ typedef struct zt_zero3_options {
   int prefetch;   /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
   zt_dtype dtype; /* of gathered units: ZT_FP32, or ZT_BF16, which each owner
                      rounds to before the gather */
+  float *master;  /* slices of another zt_zero3 of this model and communicator,
+                     which are used in place of own ones; NULL: none */
 } zt_zero3_options;
 
 typedef struct zt_zero3 {

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "prog/evaluating.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "comm/agree.h"
+#include "io/restart.h"
+#include "prog/backends.h"
+#include "prog/launcher.h"
+#include "prog/open_source.h"
+#include "train/evaluate.h"
+#include "train/plan.h"
+#include "train/state.h"
+#include "train/watch.h"
+#include "train/weights.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct evaluator {
+  const zt_settings *settings;
+  zt_comm *host, *comm; /* over host memory; over the device's */
+  zt_device *dev;
+  zt_source *source;
+  zt_model *model;
+  zt_data valid;
+  zt_step *step;
+  zt_phases phases;
+  int64_t number; /* steps done */
+} evaluator;
+
+/* ---- What is evaluated ---- */
+
+static zt_status find_run(const evaluator *e, bool *there) {
+  char dir[PATH_MAX];
+  zt_restart_list list;
+  *there = false;
+  if (!*e->settings->run.dir)
+    return ZT_OK;
+  ZT_TRY(zt_path(dir, "%s/restart", e->settings->run.dir));
+  ZT_TRY(zt_restart_find(dir, e->host, &list));
+  *there = list.count > 0;
+  zt_restart_list_free(&list);
+  return ZT_OK;
+}
+
+static zt_status open_source(evaluator *e, const char *wish) {
+  const zt_settings *s = e->settings;
+  bool none = !strcmp(wish, "none"), require = !strcmp(wish, "require");
+  bool there = require;
+  if (!none && !require && strcmp(wish, "auto") != 0)
+    return zt_open_source(wish, e->host, &e->source);
+  if (!none && !require)
+    ZT_TRY(find_run(e, &there));
+  if (there)
+    return zt_open_source(s->run.dir, e->host, &e->source);
+  if (!*s->model.weights)
+    return zt_fail(ZT_ERR_CONFIG,
+                   "model.weights is missing, and there is no restart: set it "
+                   "or give --restart PATH");
+  return zt_open_source(s->model.weights, e->host, &e->source);
+}
+
+static zt_status open_data(evaluator *e) {
+  zt_batch_spec spec = zt_batch_spec_of(e->settings, e->model);
+  ZT_TRY(zt_plan_check_task(e->settings, e->model));
+  return zt_data_open_valid(e->settings, &spec, &e->valid);
+}
+
+/* ---- With what ---- */
+
+static zt_status open_backends(evaluator *e) {
+  const zt_settings *s = e->settings;
+  ZT_TRY(zt_agree(e->host, zt_check_launcher(e->host->size)));
+  ZT_TRY(
+      zt_open_device(s->runtime.device, s->runtime.threads, e->host, &e->dev));
+  return zt_open_comm(s->runtime.comm, s->run.watchdog_seconds, e->host, e->dev,
+                      &e->comm);
+}
+
+/* Parameters alone, and a pass that only goes forward. */
+static zt_status make_step(evaluator *e) {
+  zt_step_options options = zt_step_options_of(e->settings, e->model);
+  zt_plan plan;
+  int count;
+  options.pass.training = false;
+  options.evaluates = true;
+  zt_status status =
+      zt_plan_make(e->model, &options, e->dev, e->comm->size, &plan);
+  zt_comm_local_rank(e->comm, &count);
+  if (status == ZT_OK)
+    status = zt_plan_check_memory(&plan, count);
+  ZT_TRY(zt_agree(e->comm, status));
+  return zt_agree(e->comm, zt_step_create(e->model, e->dev, e->comm, &options,
+                                          &plan.sizes, &e->phases, &e->step));
+}
+
+/* ---- All of it ---- */
+
+static zt_status print(const evaluator *e, const zt_evaluation *r) {
+  char loss[32] = "null", perplexity[32] = "null";
+  if (isfinite(r->loss))
+    snprintf(loss, sizeof loss, "%.17g", r->loss);
+  if (isfinite(r->perplexity))
+    snprintf(perplexity, sizeof perplexity, "%.17g", r->perplexity);
+  int n = printf("{\"t\": \"eval\", \"step\": %" PRId64 ", \"loss\": %s, "
+                 "\"perplexity\": %s, \"samples\": %" PRId64
+                 ", \"tokens\": %" PRId64 ", \"targets\": %" PRId64
+                 ", \"seconds\": %.6g}\n",
+                 e->number, loss, perplexity, r->samples, r->tokens, r->targets,
+                 r->seconds);
+  if (n < 0 || fflush(stdout) != 0)
+    return zt_fail_errno(ZT_ERR_IO, "standard output: cannot write");
+  zt_info("%s: loss %.4f, perplexity %.4g over %" PRId64 " targets in %.2f s",
+          e->source->path, r->loss, r->perplexity, r->targets, r->seconds);
+  return ZT_OK;
+}
+
+static zt_status run(evaluator *e, const char *wish) {
+  zt_evaluation evaluation;
+  ZT_TRY(zt_agree(e->host, zt_watch_pause()));
+  ZT_TRY(open_source(e, wish));
+  const zt_restart *restart = zt_restart_of(e->source);
+  e->number = restart ? restart->step : 0;
+  ZT_TRY(zt_agree(e->host,
+                  zt_weights_model(e->source, e->settings->zero.unit_limit,
+                                   &e->model, NULL)));
+  ZT_TRY(zt_agree(e->host, open_data(e)));
+  ZT_TRY(open_backends(e));
+  ZT_TRY(make_step(e));
+  ZT_TRY(zt_state_load(e->step->zero3, e->source));
+  ZT_TRY(zt_evaluate(e->step, &e->valid, e->number, 0, &evaluation));
+  return zt_agree(e->host, e->host->rank == 0 ? print(e, &evaluation) : ZT_OK);
+}
+
+zt_status zt_evaluate_only(zt_program *program, const zt_settings *settings,
+                           const char *restart) {
+  evaluator e = {.settings = settings, .host = program->comm};
+  zt_phases_init(&e.phases);
+  zt_status status = run(&e, restart);
+  zt_step_destroy(&e.step);
+  zt_close_comm(e.host, &e.comm);
+  zt_device_destroy(&e.dev);
+  zt_data_close(&e.valid);
+  zt_model_destroy(&e.model);
+  zt_source_close(&e.source);
+  return status;
+}
