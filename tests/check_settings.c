@@ -201,12 +201,13 @@ START_TEST(round_trip) {
 END_TEST
 
 START_TEST(origins) {
-  const char *options[] = {"train.steps=5", "log.tensorboard=false"};
+  const char *options[] = {"train.steps=5", "log.tensorboard=False"};
   zt_settings s;
   ck_zt_ok(zt_settings_read(
       put("run.cfg", "\nrun = { seed = 3; };\ntrain = {\n steps = 4;\n"
                      " optimizer = { lr = 1; betas = [0, 0.99] } }"),
       options, 2, &s));
+  ck_assert(!s.log.tensorboard); /* in any case, as in a file */
   ck_assert(s.train.optimizer.lr == 1);
   ck_assert(s.train.optimizer.betas[0] == 0);
   ck_assert(s.train.optimizer.betas[1] == 0.99);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void *zt_setting_field(zt_settings *settings, const zt_setting *setting) {
   return (char *) settings + setting->offset;
@@ -153,8 +154,9 @@ void zt_raw_from_text(const zt_setting *setting, const char *text, zt_raw *raw,
   if (lists && read_list(from, to, is_text, raw, hold))
     return;
   *raw = (zt_raw){0};
-  if (!is_text && ((n == 4 && !strncmp(from, "true", n)) ||
-                   (n == 5 && !strncmp(from, "false", n)))) {
+  /* In any case, as in a file. */
+  if (!is_text && ((n == 4 && !strncasecmp(from, "true", n)) ||
+                   (n == 5 && !strncasecmp(from, "false", n)))) {
     raw->kind = ZT_RAW_BOOL;
     raw->boolean = n == 4;
     return;

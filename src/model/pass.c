@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Address space for headers and records while they are only counted; pages
- * that are not touched cost nothing. */
-static const size_t planning_host_bytes = (size_t) 4 << 30;
+/* Headers and records of a stage while they are only counted: ten times what
+ * any takes.  Not simply gigabytes of untouched pages, for sites limit address
+ * space (ulimit -v) or do not overcommit. */
+static const size_t planning_host_bytes = (size_t) 64 << 10;
 
 /* What has flowed back to the value of a slot. */
 typedef struct flow {
@@ -50,7 +51,8 @@ static zt_status make_arenas(zt_pass_inside *in) {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (in->host_memory == MAP_FAILED) {
     in->host_memory = NULL;
-    return zt_fail_errno(ZT_ERR_MEMORY, "no memory for the tape");
+    return zt_fail_errno(ZT_ERR_MEMORY, "no memory for %zu bytes of the tape",
+                         in->sizes.host);
   }
   zt_arena_init(&in->host, "host", in->host_memory, in->sizes.host);
   return ZT_OK;
@@ -130,7 +132,9 @@ zt_status zt_pass_create(const zt_model *model, zt_device *dev,
   }
   *p = (zt_pass){.model = model, .shape = *shape, .inside = in};
   in->dev = dev;
-  in->sizes = sizes ? *sizes : (zt_pass_sizes){.host = planning_host_bytes};
+  in->sizes = sizes ? *sizes
+                    : (zt_pass_sizes){.host = (size_t) model->n_stages *
+                                              planning_host_bytes};
   zt_status status = make(p);
   if (status != ZT_OK) {
     zt_pass_destroy(&p);

@@ -10,6 +10,8 @@
 #include "device/device_cpu.h"
 #include "prog/backends.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <jansson.h>
 #include <libconfig.h>
@@ -96,7 +98,17 @@ static bool start_mpi(int *argc, char ***argv) {
   return started;
 }
 
+/* The number of a standard stream that is closed would go to the next file
+ * that is opened, which messages would then be written into.  What takes its
+ * place answers as the closed one would. */
+static void hold_streams(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0)
+      (void) !open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 zt_status zt_program_start(zt_program *program, int argc, char **argv) {
+  hold_streams();
   zt_log_start(program->name, 0, 1);
   /* UCX reads it when it is loaded: in time if the next line starts anew. */
   setenv("UCX_HANDLE_ERRORS", "none", 0);
@@ -120,15 +132,25 @@ zt_status zt_program_start(zt_program *program, int argc, char **argv) {
         print_version(program->name);
       else
         fputs(program->help, stdout);
-      fflush(stdout);
     }
     exit(zt_program_end(program, ZT_OK));
   }
   return zt_agree(program->comm, zt_fault_arm(program->comm->rank));
 }
 
+/* What was printed and did not arrive is an error of its own. */
+static zt_status finish_output(void) {
+  errno = 0;
+  if (fflush(stdout) == 0 && !ferror(stdout))
+    return ZT_OK;
+  return errno ? zt_fail_errno(ZT_ERR_IO, "standard output: cannot write")
+               : zt_fail(ZT_ERR_IO, "standard output: cannot write");
+}
+
 int zt_program_end(zt_program *program, zt_status status) {
   int initialized = 0;
+  if (status == ZT_OK)
+    status = finish_output();
   if (status != ZT_OK && (!program->comm || program->comm->rank == 0))
     zt_error(zt_last_error());
   zt_log_close();

@@ -19,6 +19,7 @@
 #include "train/trainer.h"
 #include "train/watch.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,8 @@ static zt_status train(zt_program *program, const options *o,
   zt_device *dev = NULL;
   char libraries[256];
   zt_comm *host = program->comm, *comm = NULL;
+  /* Whoever read what we say may go; log.txt has it too. */
+  signal(SIGPIPE, SIG_IGN);
   ZT_TRY(zt_agree(host, zt_check_launcher(host->size)));
   ZT_TRY(zt_open_device(settings->runtime.device, settings->runtime.threads,
                         host, &dev));
