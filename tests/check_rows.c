@@ -122,26 +122,31 @@ static const struct {
 } attentions[] = {
     {0, false, false}, {0, true, false}, {5, false, false}, {0, true, true}};
 
-/* Against the attention of training, whose rows are those of samples. */
-START_TEST(attention_of_rows) {
-  enum { ROWS = SLOTS * LENGTH, WIDTH = HEADS * DIM, KEPT = KV_HEADS * DIM };
-  static float q[ROWS * WIDTH], k[ROWS * KEPT], v[ROWS * KEPT];
-  static float bias[HEADS * (2 * LENGTH - 1)], y[ROWS * WIDTH];
-  static float want[ROWS * WIDTH], stats[2 * HEADS * ROWS];
-  static float moved_k[ROWS * KEPT], moved_v[ROWS * KEPT];
+enum { ROWS = SLOTS * LENGTH, WIDTH = HEADS * DIM, KEPT = KV_HEADS * DIM };
+enum { OFFSETS = 2 * LENGTH - 1 };
+
+static struct {
+  float q[ROWS * WIDTH], k[ROWS * KEPT], v[ROWS * KEPT], bias[HEADS * OFFSETS];
+  float y[ROWS * WIDTH], want[ROWS * WIDTH], stats[2 * HEADS * ROWS];
+  float moved_k[ROWS * KEPT], moved_v[ROWS * KEPT];
   int32_t base[ROWS], keys[ROWS], position[ROWS], place[ROWS];
-  zt_device *dev;
-  ck_zt_ok(zt_device_cpu_create(2, &dev));
-  numbers_fill(q, ROWS * WIDTH, 1, 2);
-  numbers_fill(k, ROWS * KEPT, 2, 2);
-  numbers_fill(v, ROWS * KEPT, 3, 2);
-  numbers_fill(bias, HEADS * (2 * LENGTH - 1), 4, 2);
+} at;
+
+static void fill_attention(void) {
+  numbers_fill(at.q, ROWS * WIDTH, 1, 2);
+  numbers_fill(at.k, ROWS * KEPT, 2, 2);
+  numbers_fill(at.v, ROWS * KEPT, 3, 2);
+  numbers_fill(at.bias, HEADS * OFFSETS, 4, 2);
   for (int32_t r = 0; r < ROWS; r++) {
-    base[r] = r / LENGTH * LENGTH;
-    position[r] = r % LENGTH;
-    keys[r] = position[r] + 1;
-    place[r] = (r * 5 + 2) % ROWS; /* 5 and 111 have no common factor */
+    at.base[r] = r / LENGTH * LENGTH;
+    at.position[r] = r % LENGTH;
+    at.keys[r] = at.position[r] + 1;
+    at.place[r] = (r * 5 + 2) % ROWS; /* 5 and 111 have no common factor */
   }
+}
+
+/* The attention of training, whose rows are those of samples, to `want`. */
+static void attend_samples(zt_device *dev, int64_t window, bool bias) {
   zt_attention a = {.samples = SLOTS,
                     .heads = HEADS,
                     .kv_heads = KV_HEADS,
@@ -150,62 +155,79 @@ START_TEST(attention_of_rows) {
                     .k_length = LENGTH,
                     .scale = 0.3F,
                     .causal = true,
-                    .window = attentions[_i].window,
-                    .bias = attentions[_i].bias ? bias : NULL,
-                    .q = {q, WIDTH, ZT_FP32},
-                    .k = {k, KEPT, ZT_FP32},
-                    .v = {v, KEPT, ZT_FP32},
-                    .y = {want, WIDTH, ZT_FP32},
-                    .stats = stats};
+                    .window = window,
+                    .bias = bias ? at.bias : NULL,
+                    .q = {at.q, WIDTH, ZT_FP32},
+                    .k = {at.k, KEPT, ZT_FP32},
+                    .v = {at.v, KEPT, ZT_FP32},
+                    .y = {at.want, WIDTH, ZT_FP32},
+                    .stats = at.stats};
   a.workspace = malloc(zt_device_attention_workspace(dev, &a));
   ck_zt_ok(zt_attention_forward(dev, &a));
-  zt_row_attention rows = {.rows = ROWS,
-                           .heads = HEADS,
-                           .kv_heads = KV_HEADS,
-                           .head_dim = DIM,
-                           .scale = 0.3F,
-                           .window = a.window,
-                           .most_keys = LENGTH,
-                           .base = base,
-                           .keys = keys,
-                           .position = position,
-                           .bias = a.bias,
-                           .offsets = 2 * LENGTH - 1,
-                           .zero = LENGTH - 1,
-                           .q = a.q,
-                           .k = a.k,
-                           .v = a.v,
-                           .y = {y, WIDTH, ZT_FP32}};
-  if (attentions[_i].places) {
-    zt_scatter move = {.rows = ROWS,
-                       .n = KEPT,
-                       .place = place,
-                       .from = a.k,
-                       .to = {moved_k, KEPT, ZT_FP32}};
-    ck_zt_ok(zt_scatter_run(dev, &move));
-    move.from = a.v;
-    move.to.data = moved_v;
-    ck_zt_ok(zt_scatter_run(dev, &move));
-    rows.k.data = moved_k;
-    rows.v.data = moved_v;
-    rows.place = place;
-  }
+  free(a.workspace);
+}
+
+static zt_row_attention rows_of(int64_t window, bool bias) {
+  return (zt_row_attention){.rows = ROWS,
+                            .heads = HEADS,
+                            .kv_heads = KV_HEADS,
+                            .head_dim = DIM,
+                            .scale = 0.3F,
+                            .window = window,
+                            .most_keys = LENGTH,
+                            .base = at.base,
+                            .keys = at.keys,
+                            .position = at.position,
+                            .bias = bias ? at.bias : NULL,
+                            .offsets = OFFSETS,
+                            .zero = LENGTH - 1,
+                            .q = {at.q, WIDTH, ZT_FP32},
+                            .k = {at.k, KEPT, ZT_FP32},
+                            .v = {at.v, KEPT, ZT_FP32},
+                            .y = {at.y, WIDTH, ZT_FP32}};
+}
+
+/* Keys and values to other places. */
+static void move_keys(zt_device *dev, zt_row_attention *rows) {
+  zt_scatter move = {.rows = ROWS,
+                     .n = KEPT,
+                     .place = at.place,
+                     .from = rows->k,
+                     .to = {at.moved_k, KEPT, ZT_FP32}};
+  ck_zt_ok(zt_scatter_run(dev, &move));
+  move.from = rows->v;
+  move.to.data = at.moved_v;
+  ck_zt_ok(zt_scatter_run(dev, &move));
+  rows->k.data = at.moved_k;
+  rows->v.data = at.moved_v;
+  rows->place = at.place;
+}
+
+START_TEST(attention_of_rows) {
+  const int64_t window = attentions[_i].window;
+  const bool bias = attentions[_i].bias;
+  zt_device *dev;
+  ck_zt_ok(zt_device_cpu_create(2, &dev));
+  fill_attention();
+  attend_samples(dev, window, bias);
+  zt_row_attention rows = rows_of(window, bias);
+  if (attentions[_i].places)
+    move_keys(dev, &rows);
   ck_zt_ok(zt_row_attention_run(dev, &rows));
   for (int i = 0; i < ROWS * WIDTH; i++)
-    ck_assert_float_eq_tol(y[i], want[i], 1e-5F);
-  memcpy(want, y, sizeof y);
+    ck_assert_float_eq_tol(at.y[i], at.want[i], 1e-5F);
+  memcpy(at.want, at.y, sizeof at.y);
   for (int64_t r = ROWS - 1; r >= 0; r--) { /* one row at a time */
     zt_row_attention one = rows;
     one.rows = 1;
     one.base += r;
     one.keys += r;
     one.position += r;
-    one.q.data = q + r * WIDTH;
-    one.y.data = y + r * WIDTH;
+    one.q.data = at.q + r * WIDTH;
+    one.y.data = at.y + r * WIDTH;
     ck_zt_ok(zt_row_attention_run(dev, &one));
   }
-  ck_assert_mem_eq(y, want, sizeof y);
-  free(a.workspace);
+  ck_assert_mem_eq(at.y, at.want, sizeof at.y);
   zt_device_destroy(&dev);
 }
 END_TEST

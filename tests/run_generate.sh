@@ -45,7 +45,8 @@ for model in t5v11tiny gpt2tiny llamatiny; do
     same "$model.best" 2 $all --batch 3 --agree-every 1
     same "$model.best" 5 $all --agree-every 100
     same "$model.drawn" 1 $all $draws
-    same "$model.drawn" 3 $all $draws --batch 2 --agree-every 3
+    same "$model.drawn" 3 $all $draws --batch 2 --agree-every 3 --keep 100kB
+    same "$model.best" 2 $all --keep 1GiB
     good 1 ztgen $all $draws --json --seed 4
     if cmp -s out "$model.drawn"; then fail "$model: the seed changes nothing"; fi
   }
@@ -107,6 +108,14 @@ bad 64 "--tokenizer" "$from" --tokens 5 --stop x
 bad 64 "--beams" "$from" --tokens 5 --beams 2 --temperature 1
 bad 64 "--length-penalty" "$from" --tokens 5 --beams 2 --length-penalty x
 bad 65 "beams are too many" "$from" --tokens 5 --beams 400
+bad 64 "--keep" "$from" --tokens 5 --keep much
 bad 64 "--seed" "$from" --tokens 5 --seed -1
 bad 65 "empty prompt" "$from" --tokens ''
+
+# Worlds of one.
+for variable in SLURM_NTASKS OMPI_COMM_WORLD_SIZE; do
+  export "$variable=4"
+  bad 69 "$variable is 4" "$from" --tokens 5
+  unset "$variable"
+done
 finish 'cases'

@@ -17,9 +17,14 @@ typedef struct zt_stream {
   int n_stops;
   FILE *to;       /* print there as it comes; NULL: do not */
   size_t printed; /* bytes of the text so far */
+  /* The ids that are decoded again with each new one, the text's last, and the
+   * bytes of what stands before them. */
+  int64_t first;
+  size_t before;
 } zt_stream;
 
-/** zt_generate_spec.token with a zt_stream as context.
+/** zt_generate_spec.token with a zt_stream as context.  What a token costs does
+ *  not depend on how long the text is.  Printing is for one prompt alone.
  *  \return ZT_ERR_MEMORY, ZT_ERR_IO. */
 zt_status zt_stream_token(void *stream, int64_t prompt, const int32_t *ids,
                           int64_t n, bool *end);

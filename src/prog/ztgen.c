@@ -6,6 +6,7 @@
 #include "comm/agree.h"
 #include "io/output.h"
 #include "prog/backends.h"
+#include "prog/launcher.h"
 #include "prog/model_files.h"
 #include "prog/open_source.h"
 #include "prog/program.h"
@@ -44,6 +45,7 @@ static const char help[] =
     "repeated\n"
     "      --stop-id N           and with this id; may be repeated\n"
     "      --batch N             prompts a rank works on at once (8)\n"
+    "      --keep SIZE           memory for parameters that stay gathered (0)\n"
     "      --agree-every N       tokens between two looks at who is free (8)\n"
     "      --tokenizer NAME      bytes, a SentencePiece model or a "
     "tokenizer.json\n"
@@ -78,6 +80,7 @@ enum {
   OPT_STOP,
   OPT_STOP_ID,
   OPT_AGREE,
+  OPT_KEEP,
   OPT_BEAMS,
   OPT_PENALTY
 };
@@ -101,6 +104,13 @@ static zt_status read_real(const char *name, const char *text, double most,
   if (end == text || *end || !(*x >= 0 && *x <= most))
     return zt_fail(ZT_ERR_USAGE, "--%s '%.40s': expected a number from 0 to %g",
                    name, text, most);
+  return ZT_OK;
+}
+
+static zt_status read_size(const char *name, const char *text, size_t *size) {
+  if (!zt_parse_bytes(text, size))
+    return zt_fail(ZT_ERR_USAGE, "--%s '%.40s': expected a size such as 2GiB",
+                   name, text);
   return ZT_OK;
 }
 
@@ -162,6 +172,8 @@ static zt_status take_choice(options *o, int option) {
     return read_count("beams", optarg, 1, &o->spec.beams);
   case OPT_PENALTY:
     return read_penalty(optarg, &o->spec.length_penalty);
+  case OPT_KEEP:
+    return read_size("keep", optarg, &o->spec.keep);
   case OPT_AGREE:
     return read_count("agree-every", optarg, 1, &o->spec.agree_every);
   default:
@@ -240,6 +252,7 @@ static zt_status parse(int argc, char **argv, options *o) {
       {"beams", required_argument, NULL, OPT_BEAMS},
       {"length-penalty", required_argument, NULL, OPT_PENALTY},
       {"agree-every", required_argument, NULL, OPT_AGREE},
+      {"keep", required_argument, NULL, OPT_KEEP},
       {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'V'},
       {NULL, 0, NULL, 0}};
@@ -426,6 +439,7 @@ static zt_status run(zt_comm *comm, int argc, char **argv) {
   zt_model *model = NULL;
   zt_tokenizer *tokenizer = NULL;
   ZT_TRY(zt_agree(comm, parse(argc, argv, &o)));
+  ZT_TRY(zt_agree(comm, zt_check_launcher(comm->size)));
   ZT_TRY(zt_open_source(o.source, comm, &source));
   zt_status status = zt_weights_model(source, 0, &model, NULL);
   if (status == ZT_OK)

@@ -90,6 +90,7 @@ static zt_status make_engine(zt_generator *g, zt_device *dev,
                              const sizes *planned) {
   zt_zero3_options zero3 = {.training = false,
                             .prefetch = g->spec->prefetch,
+                            .keep = g->spec->keep,
                             .master = g->spec->master};
   zt_pass_shape shape = {.samples = g->shape.slots,
                          .source_length = g->shape.source_length,
@@ -555,8 +556,8 @@ zt_status zt_generate_bytes(const zt_model *model, const zt_device *like,
   g.visits = zt_calloc((size_t) model->n_stages, sizeof *g.visits);
   zt_status status = g.visits ? plan(&g, like, &s) : ZT_ERR_MEMORY;
   if (status == ZT_OK)
-    *bytes = s.zero3.units + s.pass.fixed + s.pass.saved + s.pass.work +
-             s.pass.host;
+    *bytes =
+        s.zero3.units + s.pass.fixed + s.pass.saved + s.pass.work + s.pass.host;
   free(g.visits);
   zt_comm_destroy(&comm);
   return status;

@@ -31,6 +31,7 @@ typedef struct zt_generate_spec {
   int64_t min_new_tokens; /* before these no text ends */
   int64_t agree_every;    /* tokens; 0: 1 */
   int prefetch;
+  size_t keep; /* bytes of units that stay gathered, as in zero3.h */
   zt_sampling sampling;
   /* Ids that end a text beside the model's own. */
   const int32_t *stop_ids;

@@ -8,7 +8,7 @@
 
 enum { NOTHING = -1 };
 
-/* Memory that holds one gathered unit. */
+/* Memory that holds one gathered unit, if that is not to stay. */
 typedef struct slot {
   void *data;
   int unit; /* NOTHING: free */
@@ -20,7 +20,9 @@ typedef struct zt_zero3_inside {
   void *state_memory, *units_memory, *staging_memory;
   zt_arena state, units, staging;
   slot slots[ZT_COMM_SLOTS];
-  int n_slots; /* 0: one rank in fp32, nothing to gather or to round */
+  int n_slots;   /* 0: one rank in fp32, nothing to gather or to round */
+  void **kept;   /* [units] memory of those that are to stay, else NULL */
+  bool *is_kept; /* [units] it is gathered there */
   float *gradient;
   float *pieces;  /* staging of a fold */
   int *first_use; /* [units] first stage that uses it */
@@ -49,11 +51,12 @@ static zt_status make_arena(zt_zero3 *z, zt_arena *arena, const char *name,
   return ZT_OK;
 }
 
-/* Elements of the largest unit with its padding. */
-static int64_t largest_padded(const zt_zero3 *z) {
+/* Elements of the largest unit with its padding, of those that come and go or
+ * of all. */
+static int64_t largest_padded(const zt_zero3 *z, bool all) {
   int64_t most = 0;
   for (int u = 0; u < z->shard.n_units; u++)
-    if (z->shard.slice[u] > most)
+    if (z->shard.slice[u] > most && (all || !z->inside->kept[u]))
       most = z->shard.slice[u];
   return most * z->shard.ranks;
 }
@@ -80,22 +83,37 @@ static zt_status make_state(zt_zero3 *z) {
   return ZT_OK;
 }
 
+static zt_status make_kept(zt_zero3 *z) {
+  size_t size = zt_dtype_size(z->options.dtype), left = z->options.keep;
+  for (int u = 0; u < z->shard.n_units; u++) {
+    int64_t n = z->shard.slice[u] * z->shard.ranks;
+    if ((size_t) n * size > left)
+      continue;
+    ZT_TRY(push(&z->inside->units, n, size, &z->inside->kept[u]));
+    left -= (size_t) n * size;
+  }
+  return ZT_OK;
+}
+
 /* With one rank a unit is its own slice: nothing to gather, and in fp32 no
  * copy. */
 static zt_status make_units(zt_zero3 *z) {
   zt_zero3_inside *in = z->inside;
-  int64_t most = largest_padded(z);
   size_t size = zt_dtype_size(z->options.dtype);
   in->n_slots = z->comm->size > 1             ? z->options.prefetch + 1
                 : z->options.dtype == ZT_FP32 ? 0
                                               : 1;
+  if (in->n_slots > 0)
+    ZT_TRY(make_kept(z));
+  int64_t most = largest_padded(z, false);
   for (int i = 0; i < in->n_slots; i++) {
     in->slots[i].unit = NOTHING;
     ZT_TRY(push(&in->units, most, size, &in->slots[i].data));
   }
   if (!z->options.training)
     return ZT_OK;
-  ZT_TRY(push(&in->units, most, sizeof(float), &in->gradient));
+  ZT_TRY(
+      push(&in->units, largest_padded(z, true), sizeof(float), &in->gradient));
   return push(&in->staging, (int64_t) zt_comm_fold_staging(z->comm), 1,
               &in->pieces);
 }
@@ -106,7 +124,9 @@ static zt_status make(zt_zero3 *z) {
   z->accumulated = zt_calloc((size_t) model->n_stages, sizeof *z->accumulated);
   in->first_use =
       zt_calloc((size_t) model->params.n_units, sizeof *in->first_use);
-  if (!z->accumulated || !in->first_use)
+  in->kept = zt_calloc((size_t) model->params.n_units, sizeof *in->kept);
+  in->is_kept = zt_calloc((size_t) model->params.n_units, sizeof *in->is_kept);
+  if (!z->accumulated || !in->first_use || !in->kept || !in->is_kept)
     return ZT_ERR_MEMORY;
   for (int s = model->n_stages - 1; s >= 0; s--)
     in->first_use[model->stages[s].unit] = s;
@@ -159,6 +179,8 @@ void zt_zero3_destroy(zt_zero3 **zero3) {
   zt_shard_free(&z->shard);
   free(z->accumulated);
   free(in->first_use);
+  free(in->kept);
+  free(in->is_kept);
   free(in->visits);
   free(in);
   free(z);
@@ -209,13 +231,19 @@ static slot *slot_to_spare(zt_zero3_inside *in, int from, int to) {
   return NULL;
 }
 
+/* Where a unit is gathered by way of a slot. */
+static void *place_of(const zt_zero3 *z, int unit, const slot *by) {
+  return z->inside->kept[unit] ? z->inside->kept[unit] : by->data;
+}
+
 static zt_status start_gather(zt_zero3 *z, int unit, slot *to) {
   const zt_dtype dtype = z->options.dtype;
   const int64_t slice = z->shard.slice[unit];
   const size_t bytes = (size_t) slice * zt_dtype_size(dtype);
   const void *own = z->master + z->shard.at[unit];
+  void *full = place_of(z, unit, to);
   if (dtype != ZT_FP32) {
-    void *rounded = (char *) to->data + (size_t) z->comm->rank * bytes;
+    void *rounded = (char *) full + (size_t) z->comm->rank * bytes;
     ZT_TRY(zt_convert(z->dev, slice, ZT_FP32, own, dtype, rounded));
     own = rounded;
   }
@@ -224,7 +252,7 @@ static zt_status start_gather(zt_zero3 *z, int unit, slot *to) {
   if (!to->pending)
     return zt_fault_check(ZT_FAULT_GATHER);
   return zt_comm_all_gather_start(z->comm, (int) (to - z->inside->slots), own,
-                                  to->data, bytes);
+                                  full, bytes);
 }
 
 zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
@@ -238,17 +266,25 @@ zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
   }
   /* Every rank decides alike: it has the same list and the same slots. */
   for (int v = now; v < now + in->n_slots && v < in->n_visits; v++) {
-    if (slot_of(in, in->visits[v]))
+    if (in->is_kept[in->visits[v]] || slot_of(in, in->visits[v]))
       continue;
     slot *to = slot_to_spare(in, now, v);
     if (to)
       ZT_TRY(start_gather(zero3, in->visits[v], to));
   }
+  if (in->is_kept[unit]) {
+    *params = in->kept[unit];
+    return zt_fault_check(ZT_FAULT_GATHER);
+  }
   slot *here = slot_of(in, unit);
   if (here->pending)
     ZT_TRY(zt_comm_all_gather_wait(zero3->comm, (int) (here - in->slots)));
   here->pending = false;
-  *params = here->data;
+  *params = place_of(zero3, unit, here);
+  if (in->kept[unit]) {
+    in->is_kept[unit] = true;
+    here->unit = NOTHING;
+  }
   return ZT_OK;
 }
 
@@ -258,6 +294,8 @@ void zt_zero3_forget_units(zt_zero3 *zero3) {
   zt_zero3_inside *in = zero3->inside;
   for (int i = 0; i < in->n_slots; i++)
     in->slots[i].unit = NOTHING;
+  for (int u = 0; u < zero3->shard.n_units; u++)
+    in->is_kept[u] = false;
 }
 
 zt_status zt_zero3_begin_step(zt_zero3 *zero3) {

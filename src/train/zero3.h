@@ -31,6 +31,8 @@ typedef struct zt_zero3_sizes {
 typedef struct zt_zero3_options {
   bool training;  /* else parameters alone */
   int prefetch;   /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
+  size_t keep;    /* bytes for units that, once gathered, stay until they are
+                     forgotten: in the model's order, each that still fits */
   zt_dtype dtype; /* of gathered units: ZT_FP32, or ZT_BF16, which each owner
                      rounds to before the gather */
   float *master;  /* slices of another zt_zero3 of this model and communicator,
