@@ -95,7 +95,7 @@ endif
 
 # The real programs on the double.
 check_PROGRAMS += tests/ztgen-emu tests/ztrain-emu
-tests_ztgen_emu_SOURCES = src/prog/backends.c src/prog/model_files.c src/prog/prompts.c \
+tests_ztgen_emu_SOURCES = src/prog/backends.c src/prog/prompts.c \
   src/prog/stream.c src/prog/ztgen.c tests/cudaemu/emu_libraries.c
 tests_ztgen_emu_CPPFLAGS = $(AM_CPPFLAGS) $(CUDAEMU_CPPFLAGS) \
   -DZT_HAVE_CUDA=1 -DZT_HAVE_NCCL=1

@@ -136,6 +136,89 @@ for from in 3 5 ${more:+1 2 4}; do
   is_same "from step $from"
 done
 
+# ---- Answers ----
+
+# quiz END: questions, half of which have an answer that is soon learnt, and the
+# id that ends it.
+quiz() {
+  awk -v last="$1" 'BEGIN {
+    for (i = 0; i < 24; i++) {
+      printf "{\"source\": [%d", 10 + i % 2
+      for (n = i % 5; n > 0; n--)
+        printf ", %d", 20 + (i * 7 + n * 11) % 300
+      print "], \"target\": [" (i % 2 ? "5, 6" : 5 ", " 9 + i) ", " last "]}"
+    }
+  }' >quiz.jsonl
+  good 1 ztconv tokens quiz.h5 --force --vocab 350 quiz.jsonl
+}
+
+cat >count.awk <<'END'
+# Exact match and F1 of token lists: of answers, then of what is expected.
+function read(line, list) {
+  sub(/.*: \[/, "", line)
+  sub(/\].*/, "", line)
+  size = split(line, list, ", *")
+  return size > 0 && list[size] == last ? size - 1 : size
+}
+FNR == 1 { file++ }
+file == 1 { sub(/, "text".*/, ""); answer[FNR] = $0; next }
+{
+  sub(/.*"target"/, "\"target\"")
+  n = read(answer[FNR], a)
+  m = read($0, b)
+  same = n == m
+  common = 0
+  split("", left)
+  for (i = 1; i <= m; i++)
+    left[b[i]]++
+  for (i = 1; i <= n; i++) {
+    same = same && a[i] == b[i]
+    common += left[a[i]]-- > 0
+  }
+  exact += same
+  f1 += n + m ? 2 * common / (n + m) : 1
+}
+END { printf "%.12f %.12f\n", exact / FNR, f1 / FNR }
+END
+
+# scores FILE: exact match and F1 of its last evaluation.
+scores() {
+  exact=$(number exact_match "$1") f1=$(number f1 "$1")
+  printf '%.12f %.12f\n' "$exact" "$f1"
+}
+
+# answers NAME END NEW RANKS OPTION...: a run whose scores are those of ztgen
+# with its last restart, by awk, on any number of ranks and alone.
+answers() {
+  name=$1 last=$2 new=$3 ranks=$4
+  shift 4
+  rm -rf run
+  quiz "$last"
+  good "$ranks" ztrain run.cfg -s data.train=quiz.h5 -s data.valid=quiz.h5 \
+    -s train.eval_every=15 -s train.steps=30 -s train.batch=24 \
+    -s train.microbatch=4 -s train.schedule.name=constant \
+    -s train.optimizer.lr=0.01 -s train.dropout=0 -s train.eval_generate=24 \
+    -s log.samples=2 -s "train.eval_max_new_tokens=$new" "$@"
+  grep '"t": "eval"' run/metrics.jsonl >eval.two
+  grep 'answer 2: ".*" gives ".*", expected ".*"' err >/dev/null ||
+    fail "$name: no answers shown: $(cat err)"
+  scores eval.two >is
+  good 2 ztgen "run/restart/$(step 30)" --input quiz.jsonl --json \
+    --max-new-tokens "$new"
+  awk -v last="$last" -f count.awk out quiz.jsonl >counted
+  cmp -s is counted || fail "$name: $(cat is), but counted $(cat counted)"
+  ! grep -q ' 0.000' counted || fail "$name: nothing is learnt: $(cat counted)"
+  for alone in 3 ${more:+1 2 5}; do
+    good "$alone" ztrain --eval-only run.cfg -s data.valid=quiz.h5 \
+      -s train.batch=24 -s train.microbatch=4 -s train.eval_generate=24 \
+      -s "train.eval_max_new_tokens=$new" "$@"
+    scores out | cmp -s - is || fail "$name alone: $(scores out), not $(cat is)"
+  done
+}
+
+answers pairs 1 6 2 -s model.weights=tied.h5 -s data.task=seq2seq
+answers texts 2 6 1 $causal -s data.packing=true
+
 # ---- Stopped while it evaluates ----
 
 # The last step's evaluation is long; the first signal leaves it to the next

@@ -95,8 +95,10 @@ typedef struct zt_settings {
     double label_smoothing, z_loss; /* 0: none */
     zt_dtype precision;             /* ZT_FP32 or ZT_BF16 */
     bool recompute;
-    int64_t eval_every; /* steps, 0: never */
-    int64_t max_skips;  /* steps in a row */
+    int64_t eval_every;          /* steps, 0: never */
+    int64_t eval_generate;       /* questions, 0: none */
+    int64_t eval_max_new_tokens; /* 0: by the task */
+    int64_t max_skips;           /* steps in a row */
     struct {
       zt_optimizer_kind name;
       double lr, betas[2], eps, weight_decay;
@@ -135,6 +137,7 @@ typedef struct zt_settings {
   } runtime;
   struct {
     int64_t every_steps;
+    int64_t samples; /* answers shown by an evaluation */
     bool tensorboard;
   } log;
   zt_settings_origins *origins; /* owned */

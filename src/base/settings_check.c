@@ -155,6 +155,11 @@ static void check_train(checker *c) {
     COMPLAIN(c, "train.eval_every",
              "train.eval_every takes a token file to evaluate on: set "
              "data.valid or data.valid_fraction, or leave it at 0");
+  if (s->log.samples > s->train.eval_generate)
+    COMPLAIN(c, "log.samples",
+             "log.samples = %" PRId64 " is more than the train.eval_generate = "
+             "%" PRId64 " questions that are answered",
+             s->log.samples, s->train.eval_generate);
   if (*s->runtime.tuning)
     COMPLAIN(c, "runtime.tuning",
              "runtime.tuning is not yet supported in this version: leave it "

@@ -138,6 +138,13 @@ const zt_setting zt_setting_table[] = {
     {INT(train.eval_every, 0, BIG), .value = "0", .unit = "steps",
      .help = "Steps between evaluations on data.valid or what is held out; the "
              "last step is evaluated too. 0: none."},
+    {INT(train.eval_generate, 0, INT32_MAX), .value = "0", .unit = "questions",
+     .help = "So many questions of the validation set, the first ones, are "
+             "answered by generation at each evaluation: exact match and F1 "
+             "over token ids. 0: none."},
+    {INT(train.eval_max_new_tokens, 0, 1 << 24), .value = "0", .unit = "tokens",
+     .help = "Most tokens of an answer. 0: data.target_length; 128 for task "
+             "\"causal\"."},
     {INT(train.max_skips, 0, BIG), .value = "10", .unit = "steps",
      .help =
          "Steps in a row that may be skipped for a loss or gradient that is "
@@ -244,6 +251,9 @@ const zt_setting zt_setting_table[] = {
      .help =
          "Steps between progress lines. metrics.jsonl has every step in any "
          "case."},
+    {INT(log.samples, 0, INT32_MAX), .value = "0", .unit = "answers",
+     .help = "Answers that each evaluation shows in the log, see "
+             "train.eval_generate."},
     {BOOL(log.tensorboard), .value = "true",
      .help = "Write event files for TensorBoard too."},
 };

@@ -7,6 +7,7 @@
 #include "io/restart.h"
 #include "prog/backends.h"
 #include "prog/launcher.h"
+#include "prog/model_files.h"
 #include "prog/open_source.h"
 #include "train/evaluate.h"
 #include "train/plan.h"
@@ -27,6 +28,7 @@ typedef struct evaluator {
   zt_source *source;
   zt_model *model;
   zt_data valid;
+  zt_answers *answers; /* NULL: none */
   zt_step *step;
   zt_phases phases;
   int64_t number; /* steps done */
@@ -67,7 +69,11 @@ static zt_status open_source(evaluator *e, const char *wish) {
 static zt_status open_data(evaluator *e) {
   zt_batch_spec spec = zt_batch_spec_of(e->settings, e->model);
   ZT_TRY(zt_plan_check_task(e->settings, e->model));
-  return zt_data_open_valid(e->settings, &spec, &e->valid);
+  ZT_TRY(zt_data_open_valid(e->settings, &spec, &e->valid));
+  if (e->settings->train.eval_generate == 0)
+    return ZT_OK;
+  ZT_TRY(zt_model_stop_ids(e->source, e->model));
+  return zt_answers_create(e->settings, e->model, &e->valid, &e->answers);
 }
 
 /* ---- With what ---- */
@@ -90,6 +96,8 @@ static zt_status make_step(evaluator *e) {
   options.evaluates = true;
   zt_status status =
       zt_plan_make(e->model, &options, e->dev, e->comm->size, &plan);
+  if (status == ZT_OK)
+    status = zt_plan_add_answers(&plan, e->model, e->settings, e->dev);
   zt_comm_local_rank(e->comm, &count);
   if (status == ZT_OK)
     status = zt_plan_check_memory(&plan, count);
@@ -106,12 +114,16 @@ static zt_status print(const evaluator *e, const zt_evaluation *r) {
     snprintf(loss, sizeof loss, "%.17g", r->loss);
   if (isfinite(r->perplexity))
     snprintf(perplexity, sizeof perplexity, "%.17g", r->perplexity);
+  char answers[96] = "";
+  if (r->questions > 0)
+    snprintf(answers, sizeof answers, ", \"exact_match\": %.17g, \"f1\": %.17g",
+             r->exact, r->f1);
   int n = printf("{\"t\": \"eval\", \"step\": %" PRId64 ", \"loss\": %s, "
                  "\"perplexity\": %s, \"samples\": %" PRId64
                  ", \"tokens\": %" PRId64 ", \"targets\": %" PRId64
-                 ", \"seconds\": %.6g}\n",
+                 "%s, \"seconds\": %.6g}\n",
                  e->number, loss, perplexity, r->samples, r->tokens, r->targets,
-                 r->seconds);
+                 answers, r->seconds);
   if (n < 0 || fflush(stdout) != 0)
     return zt_fail_errno(ZT_ERR_IO, "standard output: cannot write");
   zt_info("%s: loss %.4f, perplexity %.4g over %" PRId64 " targets in %.2f s",
@@ -132,7 +144,8 @@ static zt_status run(evaluator *e, const char *wish) {
   ZT_TRY(open_backends(e));
   ZT_TRY(make_step(e));
   ZT_TRY(zt_state_load(e->step->zero3, e->source));
-  ZT_TRY(zt_evaluate(e->step, &e->valid, e->number, 0, &evaluation));
+  ZT_TRY(
+      zt_evaluate(e->step, &e->valid, e->answers, e->number, 0, &evaluation));
   return zt_agree(e->host, e->host->rank == 0 ? print(e, &evaluation) : ZT_OK);
 }
 
@@ -144,6 +157,7 @@ zt_status zt_evaluate_only(zt_program *program, const zt_settings *settings,
   zt_step_destroy(&e.step);
   zt_close_comm(e.host, &e.comm);
   zt_device_destroy(&e.dev);
+  zt_answers_destroy(&e.answers);
   zt_data_close(&e.valid);
   zt_model_destroy(&e.model);
   zt_source_close(&e.source);

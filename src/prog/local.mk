@@ -5,6 +5,7 @@ libztprog_a_SOURCES = \
   src/prog/backends.c src/prog/backends.h \
   src/prog/evaluating.c src/prog/evaluating.h \
   src/prog/launcher.c src/prog/launcher.h \
+  src/prog/model_files.c src/prog/model_files.h \
   src/prog/open_source.c src/prog/open_source.h \
   src/prog/planning.c src/prog/planning.h \
   src/prog/program.c src/prog/program.h
@@ -33,8 +34,7 @@ src/prog/ztrain.1: $(srcdir)/src/prog/ztrain.1.in ztrain$(EXEEXT)
 	$(AM_V_GEN)./ztrain --man-keys > $@.keys && \
 	$(SED) -e '/^@KEYS@$$/{r $@.keys' -e 'd' -e '}' \
 	  $(srcdir)/src/prog/ztrain.1.in > $@ && rm -f $@.keys
-ztgen_SOURCES = src/prog/model_files.c src/prog/model_files.h \
-  src/prog/prompts.c src/prog/prompts.h \
+ztgen_SOURCES = src/prog/prompts.c src/prog/prompts.h \
   src/prog/stream.c src/prog/stream.h src/prog/ztgen.c
 ztgen_LDADD = $(ZT_LAYERS) $(ZT_EXTERNAL)
 ztconv_SOURCES = src/prog/conv.h \

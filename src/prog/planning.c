@@ -6,6 +6,7 @@
 #include "comm/agree.h"
 #include "io/checkpoint.h"
 #include "prog/backends.h"
+#include "train/answers.h"
 #include "train/data.h"
 #include "train/plan.h"
 #include "train/weights.h"
@@ -60,6 +61,8 @@ static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
   ZT_TRY(zt_open_device_to_plan(settings->runtime.device,
                                 settings->runtime.threads, comm, &dev));
   zt_status status = zt_plan_make(model, &options, dev, ranks, plan);
+  if (status == ZT_OK && settings->train.eval_every > 0)
+    status = zt_plan_add_answers(plan, model, settings, dev);
   if (status == ZT_OK)
     zt_plan_add_saves(plan, model, settings, config_bytes);
   zt_device_destroy(&dev);
@@ -84,12 +87,20 @@ zt_status zt_print_plan(zt_program *program, const zt_settings *settings,
   return ZT_OK;
 }
 
-static zt_status check_valid(const zt_settings *s, const zt_batch_spec *spec) {
+static zt_status check_valid(const zt_settings *s, const zt_model *model,
+                             const zt_batch_spec *spec) {
   zt_data valid;
   ZT_TRY(zt_data_open_valid(s, spec, &valid));
   zt_info("evaluation: %" PRId64 " samples", zt_batch_samples(valid.batch));
+  zt_answers *answers = NULL;
+  zt_status status = ZT_OK;
+  if (s->train.eval_generate > 0)
+    status = zt_answers_create(s, model, &valid, &answers);
+  if (answers)
+    zt_info("evaluation: %" PRId64 " questions", answers->questions.count);
+  zt_answers_destroy(&answers);
   zt_data_close(&valid);
-  return ZT_OK;
+  return status;
 }
 
 static zt_status check_data(const zt_settings *s, const zt_model *model) {
@@ -102,7 +113,7 @@ static zt_status check_data(const zt_settings *s, const zt_model *model) {
     zt_info("%s: %" PRId64 " samples", share.path, share.samples);
   }
   zt_data_close(&data);
-  return zt_data_has_valid(s) ? check_valid(s, &spec) : ZT_OK;
+  return zt_data_has_valid(s) ? check_valid(s, model, &spec) : ZT_OK;
 }
 
 zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {

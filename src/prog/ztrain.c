@@ -14,6 +14,7 @@
 #include "prog/backends.h"
 #include "prog/evaluating.h"
 #include "prog/launcher.h"
+#include "prog/model_files.h"
 #include "prog/planning.h"
 #include "prog/program.h"
 #include "train/trainer.h"
@@ -179,6 +180,12 @@ static void describe_command(int argc, char **argv, zt_text *text) {
     zt_text_add(text, i ? " %s" : "%s", argv[i]);
 }
 
+static zt_status take_texts(zt_source *source, zt_model *model,
+                            zt_tokenizer **tokenizer) {
+  ZT_TRY(zt_model_stop_ids(source, model));
+  return zt_model_tokenizer(source, model, NULL, tokenizer);
+}
+
 static zt_status train(zt_program *program, const options *o,
                        const zt_settings *settings, const char *command) {
   zt_device *dev = NULL;
@@ -204,6 +211,7 @@ static zt_status train(zt_program *program, const options *o,
                                      .n_allow = o->n_allow,
                                      .build = PACKAGE_STRING ", " ZT_BUILD_ID,
                                      .libraries = libraries,
+                                     .take_texts = take_texts,
                                      .resume_command = command},
                  dev, comm);
   }

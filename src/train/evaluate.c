@@ -16,25 +16,41 @@ static zt_status ask_to_stop(zt_comm *comm, int64_t needed, int64_t *why) {
   return zt_fail(ZT_STOPPED, "%s", zt_watch_reason(*why, reason));
 }
 
-zt_status zt_evaluate(zt_step *step, const zt_data *valid, int64_t number,
-                      int64_t needed, zt_evaluation *evaluation) {
+static zt_status evaluate_loss(zt_step *step, const zt_data *valid,
+                               int64_t number, int64_t needed,
+                               zt_evaluation *e) {
   const int64_t all = zt_batch_samples(valid->batch);
-  const int64_t batch = step->options.batch, began = zt_clock_ns();
+  const int64_t batch = step->options.batch;
   zt_step_sums sums = {0};
-  *evaluation = (zt_evaluation){0};
   for (int64_t first = 0; first < all; first += batch) {
     int64_t n = all - first < batch ? all - first : batch;
-    ZT_TRY(ask_to_stop(step->zero3->comm, needed, &evaluation->stopped));
+    ZT_TRY(ask_to_stop(step->zero3->comm, needed, &e->stopped));
     ZT_TRY(zt_step_evaluate(step, valid->batch, number, first, n, &sums));
   }
   if (sums.targets == 0)
     return zt_fail(ZT_ERR_DATA, "%s: its samples have no target at all",
                    zt_tokens_path(valid->tokens[0]));
-  evaluation->loss = sums.loss / (double) sums.targets;
-  evaluation->perplexity = exp(evaluation->loss);
-  evaluation->samples = sums.samples;
-  evaluation->tokens = sums.tokens;
-  evaluation->targets = sums.targets;
-  evaluation->seconds = 1e-9 * (double) (zt_clock_ns() - began);
+  e->loss = sums.loss / (double) sums.targets;
+  e->perplexity = exp(e->loss);
+  e->samples = sums.samples;
+  e->tokens = sums.tokens;
+  e->targets = sums.targets;
+  return ZT_OK;
+}
+
+zt_status zt_evaluate(zt_step *step, const zt_data *valid, zt_answers *answers,
+                      int64_t number, int64_t needed,
+                      zt_evaluation *evaluation) {
+  zt_evaluation *e = evaluation;
+  const int64_t began = zt_clock_ns();
+  *e = (zt_evaluation){0};
+  ZT_TRY(evaluate_loss(step, valid, number, needed, e));
+  if (answers) {
+    ZT_TRY(zt_answers_generate(answers, step, needed, &e->stopped));
+    e->questions = answers->questions.count;
+    e->exact = answers->exact;
+    e->f1 = answers->f1;
+  }
+  e->seconds = 1e-9 * (double) (zt_clock_ns() - began);
   return ZT_OK;
 }

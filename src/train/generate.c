@@ -343,7 +343,7 @@ static zt_status agree(zt_generator *g, bool *sources, bool *done) {
   memset(shared, 0, (size_t) (ranks + 1) * sizeof *shared);
   for (int64_t i = 0; i < g->shape.slots; i += g->beams)
     shared[g->comm->rank] += g->slots[i].prompt < 0;
-  shared[ranks] = zt_watch_wanted(0);
+  shared[ranks] = zt_watch_wanted(g->spec->needed);
   ZT_TRY(zt_comm_all_reduce(g->comm, shared, (int) ranks + 1, ZT_MAX));
   g->stopped = shared[ranks];
   if (g->stopped != ZT_STOP_NOT)

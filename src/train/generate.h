@@ -50,6 +50,7 @@ typedef struct zt_generate_spec {
   /* Parameters that are in memory already: zt_zero3.master of this model and
    * communicator; NULL: they come from the source. */
   float *master;
+  int64_t needed;         /* ns to keep where time has a limit */
   int64_t longest_prompt; /* that there is memory for; 0: of the prompts */
 } zt_generate_spec;
 

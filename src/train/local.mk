@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libzttrain.a
 ZT_LAYERS += libzttrain.a
 libzttrain_a_SOURCES = \
+  src/train/answers.c src/train/answers.h \
   src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
   src/train/data.c src/train/data.h \

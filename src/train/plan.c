@@ -4,6 +4,7 @@
 #include "comm/comm_null.h"
 #include "device/device_null.h"
 #include "io/restart.h"
+#include "train/answers.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -150,6 +151,18 @@ void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
   plan->total += plan->saves;
 }
 
+zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
+                              const zt_settings *settings,
+                              const zt_device *like) {
+  zt_generate_spec spec;
+  if (settings->train.eval_generate == 0)
+    return ZT_OK;
+  ZT_TRY(zt_answers_spec(settings, model, &spec));
+  ZT_TRY(zt_generate_bytes(model, like, plan->ranks, &spec, &plan->answers));
+  plan->total += plan->answers;
+  return ZT_OK;
+}
+
 /* ---- For people ---- */
 
 static void add_line(zt_text *text, const char *what, double bytes,
@@ -178,6 +191,9 @@ static void format_table(const zt_plan *p, zt_text *text) {
            "inputs, tables, gradients between stages");
   add_line(text, "host", (double) (s->pass.host + s->inputs),
            "records, token ids of a step");
+  if (p->answers > 0)
+    add_line(text, "answers", (double) p->answers,
+             "generation while evaluating: keys and values, units in fp32");
   add_line(text, "saves", (double) p->saves, "restarts on their way to disk");
   add_line(text, "total", (double) p->total, "");
   zt_text_add(text,
@@ -200,14 +216,15 @@ static void format_json(const zt_plan *p, zt_text *text) {
       "{\"parameters\": %" PRId64 ", \"ranks\": %d, \"largest_unit\": %" PRId64
       ", \"bytes\": {\"state\": %zu, \"units\": %zu, \"staging\": %zu, "
       "\"saved\": %zu, \"work\": %zu, \"fixed\": %zu, \"host\": %zu, "
-      "\"saves\": %zu, \"total\": %zu}, \"micro_batches\": %" PRId64
-      ", \"rounds\": %" PRId64
+      "\"answers\": %zu, \"saves\": %zu, \"total\": %zu}, \"micro_batches\": "
+      "%" PRId64 ", \"rounds\": %" PRId64
       ", \"idle\": %.6g, \"flops\": %.17g, \"gathered_bytes\": %" PRIu64
       ", \"reduced_bytes\": %" PRIu64 ", \"restart_bytes\": %" PRId64 "}\n",
       p->parameters, p->ranks, p->largest_unit, s->zero3.state, s->zero3.units,
       s->zero3.staging, s->pass.saved, s->pass.work, s->pass.fixed,
-      s->pass.host + s->inputs, p->saves, p->total, p->micro_batches, p->rounds,
-      p->idle, p->flops, p->gathered, p->reduced, p->restart_bytes);
+      s->pass.host + s->inputs, p->answers, p->saves, p->total,
+      p->micro_batches, p->rounds, p->idle, p->flops, p->gathered, p->reduced,
+      p->restart_bytes);
 }
 
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text) {

@@ -13,6 +13,7 @@ typedef struct zt_plan {
   int ranks;
   int64_t parameters;
   zt_step_sizes sizes; /* of rank 0, which has the most to do */
+  size_t answers;      /* bytes: generation while evaluating */
   size_t saves;        /* bytes: restarts on their way to disk */
   size_t total;        /* bytes of a rank: all of these */
   int64_t micro_batches, rounds;
@@ -47,6 +48,13 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
  *  \param[in] config_bytes  of the files beside the weights; 0 if unknown */
 void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
                        const zt_settings *settings, int64_t config_bytes);
+
+/** Add what evaluation by generation takes, if train.eval_generate asks for it.
+ *  Local.
+ *  \return ZT_ERR_CONFIG, ZT_ERR_MEMORY. */
+zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
+                              const zt_settings *settings,
+                              const zt_device *like);
 
 /** Tables for people, or one JSON object. */
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text);

@@ -8,6 +8,9 @@
 #include "base/settings.h"
 #include "comm/comm.h"
 #include "device/device.h"
+#include "io/source.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
 
 typedef struct zt_train_request {
   const zt_settings *settings;
@@ -17,6 +20,10 @@ typedef struct zt_train_request {
   int n_allow;
   const char *build;     /* what this program is, and with which libraries, */
   const char *libraries; /* for metrics and the provenance of restarts */
+  /* For texts that evaluations generate: what ends them, and the tokenizer that
+   * makes them readable, NULL: none is known.  Local. */
+  zt_status (*take_texts)(zt_source *source, zt_model *model,
+                          zt_tokenizer **tokenizer);
   const char *resume_command; /* how to continue, for the last lines */
 } zt_train_request;
 

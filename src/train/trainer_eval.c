@@ -35,6 +35,65 @@ static void leave_out(zt_trainer *t, int64_t began, int64_t inside) {
   zt_progress_pause(&t->progress, took);
 }
 
+enum { SHOWN = 64 }; /* tokens of a text in the log */
+
+static zt_status add_words(const zt_trainer *t, const zt_sequences *s,
+                           int64_t i, zt_text *line) {
+  const int32_t *ids = s->ids + s->start[i];
+  int64_t n = s->start[i + 1] - s->start[i];
+  zt_text text = {0};
+  zt_status status = ZT_OK;
+  n = n < SHOWN ? n : SHOWN;
+  if (t->tokenizer)
+    status = zt_tokenizer_decode(t->tokenizer, ids, (size_t) n, &text);
+  for (int64_t k = 0; k < n && !t->tokenizer; k++)
+    zt_text_add(&text, "%s%" PRId32, k ? " " : "", ids[k]);
+  zt_text_add_json(line, text.data ? text.data : "", text.size);
+  zt_text_free(&text);
+  return status;
+}
+
+/* Beginnings of the first questions and answers. */
+static zt_status show_answers(const zt_trainer *t) {
+  const zt_answers *a = t->answers;
+  zt_status status = ZT_OK;
+  for (int64_t i = 0;
+       i < t->settings->log.samples && i < a->given.count && status == ZT_OK;
+       i++) {
+    zt_text line = {0};
+    status = add_words(t, &a->questions, i, &line);
+    zt_text_add(&line, " gives ");
+    if (status == ZT_OK)
+      status = add_words(t, &a->given, i, &line);
+    zt_text_add(&line, ", expected ");
+    if (status == ZT_OK)
+      status = add_words(t, &a->expected, i, &line);
+    if (status == ZT_OK && !line.failed)
+      zt_info("answer %" PRId64 ": %s", i + 1, line.data);
+    zt_text_free(&line);
+  }
+  return status;
+}
+
+static zt_status record_loss(const zt_trainer *t, const zt_evaluation *e,
+                             bool better) {
+  zt_field fields[10];
+  int n = 0;
+  fields[n++] = zt_field_int("step", t->done);
+  fields[n++] = zt_field_real("loss", e->loss);
+  fields[n++] = zt_field_real("perplexity", e->perplexity);
+  fields[n++] = zt_field_int("samples", e->samples);
+  fields[n++] = zt_field_int("tokens", e->tokens);
+  fields[n++] = zt_field_int("targets", e->targets);
+  if (e->questions > 0) {
+    fields[n++] = zt_field_real("exact_match", e->exact);
+    fields[n++] = zt_field_real("f1", e->f1);
+  }
+  fields[n++] = zt_field_flag("best", better);
+  fields[n++] = zt_field_real("seconds", e->seconds);
+  return zt_metrics_line(t->metrics, "eval", fields, n);
+}
+
 static zt_status record(zt_trainer *t, const zt_evaluation *e, bool better) {
   if (!t->root)
     return ZT_OK;
@@ -42,20 +101,20 @@ static zt_status record(zt_trainer *t, const zt_evaluation *e, bool better) {
           "%" PRId64 " targets in %.2f s%s",
           t->done, e->loss, e->perplexity, e->targets, e->seconds,
           better ? ", the best" : "");
+  if (e->questions > 0) {
+    zt_info("answers after step %" PRId64 ": exact match %.4f, F1 %.4f of "
+            "%" PRId64 " questions",
+            t->done, e->exact, e->f1, e->questions);
+    ZT_TRY(show_answers(t));
+  }
   if (t->tensorboard)
     zt_tensorboard_write(t->tensorboard, t->done,
                          (zt_scalar[]){{"eval/loss", e->loss},
-                                       {"eval/perplexity", e->perplexity}},
-                         2);
-  return zt_metrics_line(t->metrics, "eval",
-                         ZT_FIELDS(zt_field_int("step", t->done),
-                                   zt_field_real("loss", e->loss),
-                                   zt_field_real("perplexity", e->perplexity),
-                                   zt_field_int("samples", e->samples),
-                                   zt_field_int("tokens", e->tokens),
-                                   zt_field_int("targets", e->targets),
-                                   zt_field_flag("best", better),
-                                   zt_field_real("seconds", e->seconds)));
+                                       {"eval/perplexity", e->perplexity},
+                                       {"eval/exact_match", e->exact},
+                                       {"eval/f1", e->f1}},
+                         e->questions > 0 ? 4 : 2);
+  return record_loss(t, e, better);
 }
 
 const char *zt_trainer_best(const zt_trainer *t, char name[32]) {
@@ -91,7 +150,8 @@ zt_status zt_trainer_evaluate(zt_trainer *t, int64_t needed, bool *better) {
   int64_t began = zt_clock_ns(), inside = t->comm->inside_ns;
   *better = false;
   zt_phase_start(&t->phases, ZT_PHASE_EVAL);
-  zt_status status = zt_evaluate(t->step, &t->valid, t->done, needed, &e);
+  zt_status status =
+      zt_evaluate(t->step, &t->valid, t->answers, t->done, needed, &e);
   zt_phase_stop(&t->phases, ZT_PHASE_EVAL);
   leave_out(t, began, inside);
   if (status == ZT_STOPPED) {

@@ -42,7 +42,9 @@ typedef struct zt_trainer {
   zt_source *source;    /* restart or weights file; closed after loading */
   zt_model *model;
   zt_data data;
-  zt_data valid; /* empty: no evaluations */
+  zt_data valid;           /* empty: no evaluations */
+  zt_answers *answers;     /* NULL: none */
+  zt_tokenizer *tokenizer; /* of their texts; NULL: ids are shown */
   zt_plan plan;
   zt_step *step;
   zt_phases phases;

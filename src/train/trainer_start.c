@@ -77,9 +77,13 @@ static zt_status open_data(zt_trainer *t) {
   zt_batch_spec spec = zt_batch_spec_of(t->settings, t->model);
   ZT_TRY(zt_plan_check_task(t->settings, t->model));
   ZT_TRY(zt_data_open_train(t->settings, &spec, &t->data));
-  return t->settings->train.eval_every > 0
-             ? zt_data_open_valid(t->settings, &spec, &t->valid)
-             : ZT_OK;
+  if (t->settings->train.eval_every == 0)
+    return ZT_OK;
+  ZT_TRY(zt_data_open_valid(t->settings, &spec, &t->valid));
+  if (t->settings->train.eval_generate == 0)
+    return ZT_OK;
+  ZT_TRY(t->request->take_texts(t->source, t->model, &t->tokenizer));
+  return zt_answers_create(t->settings, t->model, &t->valid, &t->answers);
 }
 
 /* The plan is made before anything is allocated; arenas take what it says. */
@@ -88,6 +92,8 @@ static zt_status allocate(zt_trainer *t) {
   int count;
   zt_status status =
       zt_plan_make(t->model, &options, t->dev, t->comm->size, &t->plan);
+  if (status == ZT_OK && t->answers)
+    status = zt_plan_add_answers(&t->plan, t->model, t->settings, t->dev);
   zt_plan_add_saves(&t->plan, t->model, t->settings,
                     zt_source_config_bytes(t->source));
   zt_comm_local_rank(t->comm, &count);
@@ -350,6 +356,8 @@ void zt_trainer_free(zt_trainer *t) {
   zt_restart_writer_destroy(&t->writer);
   zt_watchdog_stop(&t->watchdog);
   zt_step_destroy(&t->step);
+  zt_answers_destroy(&t->answers);
+  zt_tokenizer_close(&t->tokenizer);
   zt_data_close(&t->valid);
   zt_data_close(&t->data);
   zt_model_destroy(&t->model);
