@@ -36,6 +36,7 @@ fresh() {
 for file in weights tokens pairs; do
   gzip -dc "$golden/formats/$file-1.0.h5.gz" >$file.h5 || exit 99
 done
+gzip -dc "$golden/formats/chats-1.1.h5.gz" >chats.h5 || exit 99
 gzip -dc "$golden/formats/restart-1.0.tar.gz" | tar -xf - || exit 99
 cp -r step-000000001 good
 
@@ -82,6 +83,11 @@ for file in weights tokens; do
   expect 65 "major.h5: has zt-$file version 2.0, this program reads up to 1.x" \
     2 ztinfo show major.h5
 done
+
+# What 1.1 added.
+expect 0 'chats.h5: tokens, 3 documents: intact, digest 631c55d5e494eba0' 2 \
+  ztconv verify --deep chats.h5
+expect 0 'sample 0: 72 tokens, 14 learnt' 1 ztinfo show --sample 1 chats.h5
 
 # ---- Damage is found and named ----
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ztconv tokens: rank 0 reads, encodes and writes; the others wait. */
+/* ztconv tokens: all ranks read and encode, rank 0 writes. */
 #include "base/log.h"
 #include "comm/agree.h"
 #include "prog/conv.h"
 #include "prog/token_input.h"
+#include "prog/token_share.h"
 #include "report/summary.h"
 #include "train/watch.h"
 
@@ -239,9 +240,16 @@ static void summarize(const zt_token_input *in, const watch *w) {
 
 /* ---- The command ---- */
 
-static zt_status convert(zt_token_input *in, char **inputs, int n, watch *w) {
+static zt_status add_all(zt_token_input *in, zt_comm *comm, char **inputs,
+                         int n) {
+  if (comm->size > 1)
+    return zt_token_share(in, comm, inputs, n);
   for (int i = 0; i < n; i++)
     ZT_TRY(zt_token_input_add(in, inputs[i]));
+  return ZT_OK;
+}
+
+static zt_status finish(zt_token_input *in, char **inputs, int n, watch *w) {
   if (!in->writer)
     return zt_fail(ZT_ERR_DATA, "%s%s: no documents in it", inputs[0],
                    n > 1 ? " and so on" : "");
@@ -252,8 +260,16 @@ static zt_status convert(zt_token_input *in, char **inputs, int n, watch *w) {
   return ZT_OK;
 }
 
-static zt_status run_alone(const options *o, char **operands, int n) {
+static zt_status prepare(const options *o, zt_token_input *in) {
+  if (o->tokenizer)
+    ZT_TRY(zt_tokenizer_open(o->tokenizer, &in->tokenizer));
+  return decide_vocabulary(o, in->tokenizer, &in->info, &in->bos);
+}
+
+static zt_status convert(const options *o, zt_comm *comm, char **operands,
+                         int n) {
   watch w = {.begun = zt_clock_ns(), .terminal = isatty(STDERR_FILENO)};
+  bool root = comm->rank == 0;
   w.said = w.begun;
   zt_watch_signals();
   zt_token_input in = {.output = operands[0],
@@ -262,15 +278,14 @@ static zt_status run_alone(const options *o, char **operands, int n) {
                        .field = o->field,
                        .chat = o->chat,
                        .eos_given = o->eos != UNSET,
-                       .progress = progress,
+                       .progress = root ? progress : NULL,
                        .context = &w};
-  zt_status status = ZT_OK;
-  if (o->tokenizer)
-    status = zt_tokenizer_open(o->tokenizer, &in.tokenizer);
+  zt_status status = zt_agree(comm, prepare(o, &in));
   if (status == ZT_OK)
-    status = decide_vocabulary(o, in.tokenizer, &in.info, &in.bos);
+    status = zt_agree(comm, add_all(&in, comm, operands + 1, n - 1));
   if (status == ZT_OK)
-    status = convert(&in, operands + 1, n - 1, &w);
+    status =
+        zt_agree(comm, root ? finish(&in, operands + 1, n - 1, &w) : ZT_OK);
   end_progress(&w);
   zt_token_writer_destroy(&in.writer);
   zt_tokenizer_close(&in.tokenizer);
@@ -282,8 +297,5 @@ zt_status zt_conv_tokens(zt_program *program, int argc, char **argv) {
   ZT_TRY(parse_options(argc, argv, &o));
   if (o.help)
     return zt_command_help(program, help_text);
-  zt_status status = ZT_OK;
-  if (program->comm->rank == 0)
-    status = run_alone(&o, argv + optind, argc - optind);
-  return zt_agree(program->comm, status);
+  return convert(&o, program->comm, argv + optind, argc - optind);
 }

@@ -45,6 +45,8 @@ ztconv_SOURCES = src/prog/conv.h \
   src/prog/hf_output.c src/prog/hf_output.h \
   src/prog/token_binary.c src/prog/token_binary.h \
   src/prog/token_chat.c src/prog/token_chat.h \
+  src/prog/token_record.c src/prog/token_record.h \
+  src/prog/token_share.c src/prog/token_share.h \
   src/prog/token_input.c src/prog/token_input.h \
   src/prog/transfer.c src/prog/transfer.h \
   src/prog/weights_file.c src/prog/weights_file.h \

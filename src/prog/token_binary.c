@@ -176,17 +176,15 @@ static zt_status add_llmc(zt_token_input *in, id_file *file) {
     ZT_TRY(read_ids(in, file, LLMC_HEADER * 4, at, n));
     for (size_t i = 0; i < n; i++)
       if (file->ids[i] == end && at + (int64_t) i > 0) {
-        ZT_TRY(zt_token_writer_add(in->writer, ZT_STREAM_TEXT, file->ids + from,
-                                   i - from));
-        ZT_TRY(zt_token_writer_end(in->writer, ZT_STREAM_TEXT));
+        ZT_TRY(zt_token_put(in, ZT_STREAM_TEXT, file->ids + from, i - from));
+        ZT_TRY(zt_token_put_end(in, ZT_STREAM_TEXT));
         from = i;
       }
-    ZT_TRY(zt_token_writer_add(in->writer, ZT_STREAM_TEXT, file->ids + from,
-                               n - from));
+    ZT_TRY(zt_token_put(in, ZT_STREAM_TEXT, file->ids + from, n - from));
     at += (int64_t) n;
     report(in, n * (size_t) file->width);
   }
-  return zt_token_writer_end(in->writer, ZT_STREAM_TEXT);
+  return zt_token_put_end(in, ZT_STREAM_TEXT);
 }
 
 /* ---- Megatron ---- */
@@ -268,7 +266,7 @@ static zt_status add_sequence(zt_token_input *in, const megatron *x, int64_t i,
   for (int64_t at = 0; at < length;) {
     size_t n = length - at < BLOCK ? (size_t) (length - at) : BLOCK;
     ZT_TRY(read_ids(in, ids, 0, first + at, n));
-    ZT_TRY(zt_token_writer_add(in->writer, ZT_STREAM_TEXT, ids->ids, n));
+    ZT_TRY(zt_token_put(in, ZT_STREAM_TEXT, ids->ids, n));
     at += (int64_t) n;
     report(in, n * (size_t) ids->width);
   }
@@ -290,7 +288,7 @@ static zt_status add_documents(zt_token_input *in, const megatron *x,
       continue;
     for (int64_t i = first; i < next; i++)
       ZT_TRY(add_sequence(in, x, i, ids));
-    ZT_TRY(zt_token_writer_end(in->writer, ZT_STREAM_TEXT));
+    ZT_TRY(zt_token_put_end(in, ZT_STREAM_TEXT));
   }
   return ZT_OK;
 }

@@ -100,8 +100,8 @@ typedef struct piece {
 
 static zt_status add_ids(void *context, const int32_t *ids, size_t n) {
   const piece *p = context;
-  ZT_TRY(zt_token_writer_add(p->in->writer, ZT_STREAM_TEXT, ids, n));
-  return zt_token_writer_mask(p->in->writer, p->learnt, n);
+  ZT_TRY(zt_token_put(p->in, ZT_STREAM_TEXT, ids, n));
+  return zt_token_put_mask(p->in, p->learnt, n);
 }
 
 /* Encode what has gathered, and begin anew.  The assistant's words are encoded
@@ -167,7 +167,7 @@ static zt_status add_messages(zt_token_input *in, const char *path,
                    "there is nothing to learn",
                    path, line);
   ZT_TRY(flush(in, text, false));
-  return zt_token_writer_end(in->writer, ZT_STREAM_TEXT);
+  return zt_token_put_end(in, ZT_STREAM_TEXT);
 }
 
 zt_status zt_token_chat_add(zt_token_input *in, const char *path, int64_t line,

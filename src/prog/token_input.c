@@ -22,29 +22,51 @@ enum {
   MOST_QUOTED = 60      /* bytes of JSON's complaint that are shown */
 };
 
-/* An input file; `line` is the current one, from 1, 0 in plain text. */
+/* An input file, or a part of one; `line` is the current one, from 1, 0 in
+ * plain text. */
 typedef struct source {
   const char *path;
   int fd;
   int64_t line;
+  bool begins, ends; /* a part: whether the file begins and ends with it */
+  int64_t left;      /* bytes of the part, -1: to the end of the file */
 } source;
 
 /* ---- Into the writer ---- */
 
+zt_status zt_token_put(zt_token_input *in, int stream, const int32_t *ids,
+                       size_t n) {
+  if (in->record)
+    return zt_token_record_add(in->record, stream, ids, n);
+  return zt_token_writer_add(in->writer, stream, ids, n);
+}
+
+zt_status zt_token_put_mask(zt_token_input *in, bool learnt, size_t n) {
+  if (in->record)
+    return zt_token_record_mask(in->record, learnt, n);
+  return zt_token_writer_mask(in->writer, learnt, n);
+}
+
+zt_status zt_token_put_end(zt_token_input *in, int stream) {
+  if (in->record)
+    return zt_token_record_end(in->record, stream);
+  return zt_token_writer_end(in->writer, stream);
+}
+
 static zt_status add_ids(void *context, const int32_t *ids, size_t n) {
-  const zt_token_input *in = context;
-  return zt_token_writer_add(in->writer, ZT_STREAM_TEXT, ids, n);
+  return zt_token_put(context, ZT_STREAM_TEXT, ids, n);
 }
 
 static zt_status add_target_ids(void *context, const int32_t *ids, size_t n) {
-  const zt_token_input *in = context;
-  return zt_token_writer_add(in->writer, ZT_STREAM_TARGET, ids, n);
+  return zt_token_put(context, ZT_STREAM_TARGET, ids, n);
 }
 
 zt_status zt_token_input_expect(zt_token_input *in, const char *path,
                                 int64_t line, zt_tokens_kind kind) {
   static const char *const one[] = {"a document", "a pair", "a conversation"};
   static const char *const many[] = {"documents", "pairs", "conversations"};
+  if (in->record)
+    return zt_token_record_expect(in->record, line, (int) kind);
   if (!in->writer) {
     in->info.pairs = kind == ZT_TOKENS_PAIRS;
     in->info.masked = kind == ZT_TOKENS_CHATS;
@@ -77,7 +99,7 @@ static zt_status add_piece(zt_token_input *in, int stream, const char *text,
 /* An id that a text begins or ends with; -1: none. */
 static zt_status add_mark(zt_token_input *in, int stream, int64_t id) {
   int32_t mark = (int32_t) id;
-  return id < 0 ? ZT_OK : zt_token_writer_add(in->writer, stream, &mark, 1);
+  return id < 0 ? ZT_OK : zt_token_put(in, stream, &mark, 1);
 }
 
 static zt_status no_tokenizer(const source *from) {
@@ -108,11 +130,11 @@ static zt_status add_array(zt_token_input *in, const source *from, int stream,
                      from->path, from->line, key, i, id, in->info.vocabulary);
     ids[used++] = (int32_t) id;
     if (used == IDS || i + 1 == count) {
-      ZT_TRY(zt_token_writer_add(in->writer, stream, ids, used));
+      ZT_TRY(zt_token_put(in, stream, ids, used));
       used = 0;
     }
   }
-  return zt_token_writer_end(in->writer, stream);
+  return zt_token_put_end(in, stream);
 }
 
 /* Text or ids; text between the marks, -1: none. */
@@ -131,7 +153,7 @@ static zt_status add_value(zt_token_input *in, const source *from, int stream,
   ZT_TRY(add_piece(in, stream, json_string_value(value),
                    json_string_length(value), true));
   ZT_TRY(add_mark(in, stream, end));
-  return zt_token_writer_end(in->writer, stream);
+  return zt_token_put_end(in, stream);
 }
 
 /* Two keys that belong together.  A source has an end of its own, a prompt
@@ -216,7 +238,11 @@ static zt_status add_line(zt_token_input *in, const source *from,
 
 static zt_status open_source(source *from, const char *path) {
   struct stat st;
-  *from = (source){.path = path, .fd = STDIN_FILENO};
+  *from = (source){.path = path,
+                   .fd = STDIN_FILENO,
+                   .begins = true,
+                   .ends = true,
+                   .left = -1};
   if (!strcmp(path, "-"))
     return ZT_OK;
   from->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -231,9 +257,11 @@ static zt_status open_source(source *from, const char *path) {
 }
 
 /* *n is 0 at the end of the file. */
-static zt_status read_some(zt_token_input *in, const source *from, char *to,
+static zt_status read_some(zt_token_input *in, source *from, char *to,
                            size_t most, size_t *n) {
   ssize_t got;
+  if (from->left >= 0 && (int64_t) most > from->left)
+    most = (size_t) from->left;
   do
     got = read(from->fd, to, most);
   while (got < 0 && errno == EINTR);
@@ -242,13 +270,13 @@ static zt_status read_some(zt_token_input *in, const source *from, char *to,
   ZT_TRY(zt_watch_pause());
   *n = (size_t) got;
   in->bytes += got;
+  from->left -= from->left >= 0 ? got : 0;
   if (in->progress)
     in->progress(in);
   return ZT_OK;
 }
 
-static zt_status add_plain(zt_token_input *in, const source *from,
-                           char *block) {
+static zt_status add_plain(zt_token_input *in, source *from, char *block) {
   size_t n;
   ZT_TRY(read_some(in, from, block, BLOCK, &n));
   if (n == 0) {
@@ -258,14 +286,17 @@ static zt_status add_plain(zt_token_input *in, const source *from,
   if (!in->tokenizer)
     return no_tokenizer(from);
   ZT_TRY(expect(in, from, ZT_TOKENS_DOCUMENTS));
-  ZT_TRY(add_mark(in, ZT_STREAM_TEXT, in->bos));
+  if (from->begins)
+    ZT_TRY(add_mark(in, ZT_STREAM_TEXT, in->bos));
   while (n > 0) {
     ZT_TRY(add_piece(in, ZT_STREAM_TEXT, block, n, false));
     ZT_TRY(read_some(in, from, block, BLOCK, &n));
   }
   ZT_TRY(add_piece(in, ZT_STREAM_TEXT, "", 0, true));
+  if (!from->ends)
+    return ZT_OK;
   ZT_TRY(add_mark(in, ZT_STREAM_TEXT, in->info.eos));
-  return zt_token_writer_end(in->writer, ZT_STREAM_TEXT);
+  return zt_token_put_end(in, ZT_STREAM_TEXT);
 }
 
 /* Lines in a buffer that grows with the longest one. */
@@ -305,7 +336,7 @@ static zt_status grow(lines *l, const source *from) {
 
 static zt_status add_lines(zt_token_input *in, source *from, lines *l) {
   static const char mark[] = "\xEF\xBB\xBF"; /* some editors begin files so */
-  bool first = true;
+  bool first = from->begins;
   for (size_t n = 1; n > 0;) {
     size_t seen = l->size;
     if (l->size == l->capacity)
@@ -323,20 +354,43 @@ static zt_status add_lines(zt_token_input *in, source *from, lines *l) {
   return add_line(in, from, l->data, l->size);
 }
 
+static zt_status add_source(zt_token_input *in, source *from) {
+  lines l = {.capacity = BLOCK, .data = zt_calloc(BLOCK, 1)};
+  zt_status status = ZT_ERR_MEMORY;
+  if (l.data && zt_token_input_has_lines(in, from->path))
+    status = add_lines(in, from, &l);
+  else if (l.data)
+    status = add_plain(in, from, l.data);
+  free(l.data);
+  if (from->fd != STDIN_FILENO)
+    close(from->fd);
+  return status;
+}
+
+bool zt_token_input_has_lines(const zt_token_input *in, const char *path) {
+  return in->jsonl || zt_ends_with(path, ".jsonl") ||
+         zt_ends_with(path, ".json");
+}
+
 zt_status zt_token_input_add(zt_token_input *in, const char *path) {
   source from;
   if (zt_is_token_binary(path))
     return zt_token_binary_add(in, path);
   ZT_TRY(open_source(&from, path));
-  lines l = {.capacity = BLOCK, .data = zt_calloc(BLOCK, 1)};
-  zt_status status = ZT_ERR_MEMORY;
-  if (l.data && (in->jsonl || zt_ends_with(path, ".jsonl") ||
-                 zt_ends_with(path, ".json")))
-    status = add_lines(in, &from, &l);
-  else if (l.data)
-    status = add_plain(in, &from, l.data);
-  free(l.data);
-  if (from.fd != STDIN_FILENO)
+  return add_source(in, &from);
+}
+
+zt_status zt_token_input_add_part(zt_token_input *in,
+                                  const zt_token_part *part) {
+  source from;
+  ZT_TRY(open_source(&from, part->path));
+  from.begins = part->first == 0;
+  from.ends = part->end == part->size;
+  from.left = part->end - part->first;
+  from.line = part->line;
+  if (lseek(from.fd, (off_t) part->first, SEEK_SET) < 0) {
     close(from.fd);
-  return status;
+    return zt_fail_errno(ZT_ERR_IO, "%s: cannot seek", part->path);
+  }
+  return add_source(in, &from);
 }

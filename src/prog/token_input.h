@@ -7,6 +7,7 @@
 
 #include "io/token_writer.h"
 #include "prog/token_chat.h"
+#include "prog/token_record.h"
 #include "tokenizer/tokenizer.h"
 
 /** What a file holds: one kind. */
@@ -29,6 +30,7 @@ typedef struct zt_token_input {
   const zt_chat_template *chat; /* NULL: the one that suits the tokenizer */
   void (*progress)(const struct zt_token_input *input); /* now and then */
   void *context;                                        /* for progress */
+  zt_token_record *record; /* where all goes; NULL: to the writer */
   /* Found out. */
   zt_token_writer *writer; /* made for the first document; the caller's */
   int64_t bytes;           /* read so far */
@@ -47,6 +49,25 @@ typedef struct zt_token_input {
  * ZT_ERR_NOINPUT, ZT_ERR_DATA naming file and line, ZT_ERR_USAGE for text
  * without a tokenizer, or a failure of the writer. */
 zt_status zt_token_input_add(zt_token_input *input, const char *path);
+/** Whether a file is JSONL. */
+bool zt_token_input_has_lines(const zt_token_input *input, const char *path);
+
+/** A part of a regular file: lines of JSONL, or a piece of a plain text at
+ * whose bounds the tokenizer lets it be cut. */
+typedef struct zt_token_part {
+  const char *path;
+  int64_t first, end, size; /* bytes; of the file */
+  int64_t line;             /* of JSONL, before the part */
+} zt_token_part;
+/** Add a part; all of them in order are the file. */
+zt_status zt_token_input_add_part(zt_token_input *input,
+                                  const zt_token_part *part);
+
+/** To the writer or the record, as its functions do. */
+zt_status zt_token_put(zt_token_input *input, int stream, const int32_t *ids,
+                       size_t n);
+zt_status zt_token_put_mask(zt_token_input *input, bool learnt, size_t n);
+zt_status zt_token_put_end(zt_token_input *input, int stream);
 /** Say what comes next.  The first one decides what the file holds.
  *  \param[in] line  of the input, for the message
  *  \return ZT_ERR_DATA if another kind came before; failures of the writer.

@@ -278,6 +278,10 @@ static zt_status read_json(bpe *b, const char *config, json_t *root) {
   ZT_TRY(zt_added_tokens_read(json_object_get(root, "added_tokens"), b->path,
                               &b->added));
   ZT_TRY(zt_bpe_table_create(model, b->path, &b->table));
+  b->base.cuts_at_lines = true;
+  for (size_t i = 0; i < b->added.count; i++)
+    if (strchr(b->added.list[i].text, '\n'))
+      b->base.cuts_at_lines = false;
   return read_specials(b, config, root);
 }
 

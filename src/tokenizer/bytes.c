@@ -53,6 +53,7 @@ zt_status zt_bytes_create(zt_tokenizer **tokenizer) {
   if (!t)
     return ZT_ERR_MEMORY;
   t->ops = &bytes_ops;
+  t->cuts_at_lines = true;
   t->vocabulary = (zt_vocabulary){.size = BYTES_SIZE,
                                   .pad = 0,
                                   .eos = 1,

@@ -42,6 +42,9 @@ typedef struct zt_tokenizer_ops {
 struct zt_tokenizer {
   const zt_tokenizer_ops *ops;
   zt_vocabulary vocabulary;
+  /* A text may be encoded in pieces, cut between a letter or digit of ASCII and
+   * a line feed, with the same ids. */
+  bool cuts_at_lines;
 };
 
 /** \param[in] name  "bytes", or the path of a tokenizer.json or a SentencePiece
