@@ -53,13 +53,10 @@ same 'BPE' --tokenizer "$bpe" small text empty one-line long.jsonl
 same 'pairs' --tokenizer "$bpe" pairs.jsonl pairs.jsonl
 same 'conversations' --tokenizer "$bpe" chats.jsonl
 same 'ids' --vocab 300 ids.jsonl ids.jsonl ids.jsonl
-good 1 ztconv tokens 1.h5 --force --tokenizer bytes small text.jsonl
-timeout 60 mpiexec -n 3 ztconv tokens many.h5 --force --tokenizer bytes small \
-  --jsonl - 2>err <text.jsonl && fail "small is no JSONL"
 cases=$((cases + 1))
 timeout 60 mpiexec -n 3 ztconv tokens many.h5 --force --tokenizer bytes - \
-  2>err <text || fail "standard input: $(cat err)"
-good 1 ztconv tokens 1.h5 --force --tokenizer bytes text
+  2>err <small || fail "standard input: $(cat err)"
+good 1 ztconv tokens 1.h5 --force --tokenizer bytes small
 cmp 1.h5 many.h5 || fail "standard input: another file on 3 ranks"
 
 # refuse CODE TEXT ARGUMENT...: one line on all ranks, and no file.

@@ -20,6 +20,11 @@ train() {
   cp err "$train_run.err"
 }
 
+# losses RUN: of its evaluations.
+losses() {
+  sed -n 's/.*"t": "eval", \(.*\), "perplexity".*/\1/p' "$1/metrics.jsonl"
+}
+
 # says FILE TEXT: the file must have it.
 says() {
   grep -q -- "$2" "$1" || fail "$1 lacks '$2': $(cat "$1")"
@@ -27,7 +32,11 @@ says() {
 
 for ranks in 1 3; do
   train $ranks mix$ranks -s "$two" -s 'data.weights=[1, 3]' \
-    -s data.valid_fraction=0.1
+    -s data.valid_fraction=0.1 -s train.eval_every=3
+  [ "$(grep -c '"t": "eval", "step": [36], .*"samples": [1-9][0-9]*,' \
+    mix$ranks/metrics.jsonl)" -eq 2 ] || fail "$ranks ranks: no evaluations"
+  losses mix$ranks >mix$ranks.eval
+  cmp mix1.eval mix$ranks.eval || fail "other evaluations on $ranks ranks"
   [ $ranks -eq 1 ] || [ "$(steps mix1)" = "$(steps mix$ranks)" ] ||
     fail "shares on $ranks ranks: other steps"
 done
