@@ -111,6 +111,10 @@ cmp m.h5 n.h5 || fail "3 ranks write another file"
 # ---- What does not ----
 bad 66 'nowhere: cannot open' --tokenizer bytes nowhere
 bad 66 'is a directory; name its files' --tokenizer bytes .
+printf '\037\213\010\000' >text.gz
+bad 65 "text.gz: is compressed, not text: pass on what 'gzip -dc'" \
+  --tokenizer bytes text.gz
+bad 65 'a.h5: is an HDF5 file, not text' --tokenizer bytes a.h5
 bad 65 'empty.txt: no documents in it' --tokenizer bytes empty.txt
 bad 65 'empty.txt and so on: no documents' --tokenizer bytes empty.txt empty.txt
 printf '\n \n' >blank.jsonl

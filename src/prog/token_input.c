@@ -236,6 +236,30 @@ static zt_status add_line(zt_token_input *in, const source *from,
 
 /* ---- Files ---- */
 
+/* Bytes of a file that is not text would be learnt without a word. */
+static zt_status check_kind(const source *from) {
+  static const struct {
+    const char *begins, *what, *way;
+  } known[] = {
+      {"\x1F\x8B", "compressed", "pass on what 'gzip -dc' gives, as -"},
+      {"\x28\xB5\x2F\xFD", "compressed", "pass on what 'zstd -dc' gives, as -"},
+      {"\xFD\x37zXZ", "compressed", "pass on what 'xz -dc' gives, as -"},
+      {"BZh91AY&SY", "compressed", "pass on what 'bzip2 -dc' gives, as -"},
+      {"PK\x03\x04", "a ZIP archive", "unpack it"},
+      {"\x89HDF", "an HDF5 file", "name the text it was made from"},
+      {"PAR1\x15", "a Parquet file", "export it as JSONL"},
+      {"ARROW1", "an Arrow file", "export it as JSONL"}};
+  char begin[16];
+  ssize_t got = pread(from->fd, begin, sizeof begin, 0); /* not from a pipe */
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    size_t n = strlen(known[i].begins);
+    if (got >= (ssize_t) n && !memcmp(begin, known[i].begins, n))
+      return zt_fail(ZT_ERR_DATA, "%s: is %s, not text: %s", from->path,
+                     known[i].what, known[i].way);
+  }
+  return ZT_OK;
+}
+
 static zt_status open_source(source *from, const char *path) {
   struct stat st;
   *from = (source){.path = path,
@@ -253,7 +277,10 @@ static zt_status open_source(source *from, const char *path) {
     return zt_fail(ZT_ERR_NOINPUT, "%s: is a directory; name its files", path);
   }
   posix_fadvise(from->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-  return ZT_OK;
+  zt_status status = check_kind(from);
+  if (status != ZT_OK)
+    close(from->fd);
+  return status;
 }
 
 /* *n is 0 at the end of the file. */
