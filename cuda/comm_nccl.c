@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { MOST_KEPT = 8 };
+
 typedef struct nccl_comm {
   zt_comm base; /* node_of is the host's */
   zt_device *dev;
@@ -21,6 +23,9 @@ typedef struct nccl_comm {
   char newest[64];     /* what was queued last, for messages */
   cudaStream_t stream; /* of all communication, in order */
   cudaEvent_t computed, reduced[2], gathered[ZT_COMM_SLOTS];
+  struct {
+    void *p, *handle;
+  } kept[MOST_KEPT]; /* memory that is registered; p NULL: free */
 } nccl_comm;
 
 /* ---- Errors and waiting ---- */
@@ -192,6 +197,61 @@ static zt_status nccl_fold(zt_comm *comm, const zt_fold *call) {
   return ZT_OK;
 }
 
+/* ---- Memory ---- */
+
+#ifdef ZT_NCCL_REGISTERS
+static int place_of(const nccl_comm *c, const void *p) {
+  int i = 0;
+  while (i < MOST_KEPT && c->kept[i].p != p)
+    i++;
+  return i;
+}
+
+/* Registered memory is moved without copies through NCCL's own buffers.  It has
+ * to be so on all ranks or on none; they run one library. */
+static zt_status nccl_allocate(zt_comm *comm, size_t bytes, void **p) {
+  nccl_comm *c = (nccl_comm *) comm;
+  const zt_nccl *nccl = c->nccl;
+  int i = place_of(c, NULL);
+  if (!nccl->ncclCommRegister || !nccl->ncclCommDeregister ||
+      !nccl->ncclMemAlloc || !nccl->ncclMemFree || comm->size == 1 ||
+      bytes == 0 || i == MOST_KEPT)
+    return zt_device_allocate(c->dev, bytes, p);
+  ZT_TRY(zt_fault_check(ZT_FAULT_ALLOC));
+  if (nccl->ncclMemAlloc(p, bytes) != ncclSuccess) {
+    *p = NULL;
+    return zt_cuda_no_memory(bytes);
+  }
+  snprintf(c->newest, sizeof c->newest, "registering %zu bytes", bytes);
+  ncclResult_t result =
+      nccl->ncclCommRegister(c->handle, *p, bytes, &c->kept[i].handle);
+  zt_status status = settle(c, result);
+  if (status == ZT_OK) {
+    c->kept[i].p = *p;
+  } else {
+    nccl->ncclMemFree(*p);
+    *p = NULL;
+  }
+  return status;
+}
+
+/* Nothing may be under way from or to it. */
+static void nccl_release(zt_comm *comm, void *p, size_t bytes) {
+  nccl_comm *c = (nccl_comm *) comm;
+  int i = place_of(c, p);
+  if (i == MOST_KEPT) {
+    zt_device_release(c->dev, p, bytes);
+    return;
+  }
+  if (cudaEventRecord(c->computed, c->stream) == cudaSuccess &&
+      zt_device_cuda_wait(c->dev, c->computed) == ZT_OK) {
+    c->nccl->ncclCommDeregister(c->handle, c->kept[i].handle);
+    c->nccl->ncclMemFree(p);
+  }
+  c->kept[i].p = NULL;
+}
+#endif
+
 /* ---- The end ---- */
 
 static void nccl_abort(zt_comm *comm, int exit_code) {
@@ -230,6 +290,10 @@ static const zt_comm_ops nccl_ops = {
     .all_gather_start = nccl_gather_start,
     .all_gather_wait = nccl_gather_wait,
     .fold = nccl_fold,
+#ifdef ZT_NCCL_REGISTERS
+    .allocate = nccl_allocate,
+    .release = nccl_release,
+#endif
     .abort = nccl_abort,
     .destroy = nccl_destroy,
 };

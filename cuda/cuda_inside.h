@@ -71,6 +71,8 @@ void zt_device_cuda_watch(zt_device *dev,
                           zt_status (*watch)(void *context, int64_t waited_ns),
                           void *context);
 
+/** ZT_ERR_MEMORY: the GPU has none for so much.  Local. */
+zt_status zt_cuda_no_memory(size_t bytes);
 /** ZT_OK, or the failure of a call of the CUDA runtime.  Local. */
 zt_status zt_cuda_check(cudaError_t error, const char *what);
 
@@ -79,6 +81,7 @@ zt_status zt_cuda_check(cudaError_t error, const char *what);
 zt_status zt_cuda_memory_open(zt_cuda_device *cuda);
 void zt_cuda_memory_close(zt_cuda_device *cuda);
 zt_status zt_cuda_allocate(zt_device *dev, size_t bytes, void **p);
+size_t zt_cuda_free_memory(zt_device *dev);
 void zt_cuda_release(zt_device *dev, void *p, size_t bytes);
 zt_status zt_cuda_upload(zt_device *dev, void *to, const void *from_host,
                          size_t bytes);

@@ -243,20 +243,34 @@ zt_status zt_cuda_zero(zt_device *dev, void *to, size_t bytes) {
 
 /* ---- Memory ---- */
 
+zt_status zt_cuda_no_memory(size_t bytes) {
+  size_t available = 0, total = 0;
+  cudaGetLastError(); /* it is no longer the last one */
+  cudaMemGetInfo(&available, &total);
+  return zt_fail(ZT_ERR_MEMORY,
+                 "the GPU has no memory for %zu MiB, %zu of %zu MiB are "
+                 "free; use more GPUs, train.recompute = true or a smaller "
+                 "train.microbatch",
+                 bytes >> 20, available >> 20, total >> 20);
+}
+
 zt_status zt_cuda_allocate(zt_device *dev, size_t bytes, void **p) {
   (void) dev;
   cudaError_t error = cudaMalloc(p, bytes ? bytes : 1);
-  if (error == cudaErrorMemoryAllocation) {
-    size_t available = 0, total = 0;
-    cudaGetLastError(); /* it is no longer the last one */
-    cudaMemGetInfo(&available, &total);
-    return zt_fail(ZT_ERR_MEMORY,
-                   "the GPU has no memory for %zu MiB, %zu of %zu MiB are "
-                   "free; use more GPUs, train.recompute = true or a smaller "
-                   "train.microbatch",
-                   bytes >> 20, available >> 20, total >> 20);
+  return error == cudaErrorMemoryAllocation
+             ? zt_cuda_no_memory(bytes)
+             : zt_cuda_check(error, "device memory");
+}
+
+/* Of one that only plans nothing is known. */
+size_t zt_cuda_free_memory(zt_device *dev) {
+  size_t available = 0, total = 0;
+  if (!((zt_cuda_device *) dev)->scratch ||
+      cudaMemGetInfo(&available, &total) != cudaSuccess) {
+    cudaGetLastError();
+    return SIZE_MAX;
   }
-  return zt_cuda_check(error, "device memory");
+  return available;
 }
 
 void zt_cuda_release(zt_device *dev, void *p, size_t bytes) {

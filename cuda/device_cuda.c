@@ -140,6 +140,7 @@ static const zt_device_ops cuda_ops = {
     .zero = zt_cuda_zero,
     .wait = zt_cuda_wait,
     .destroy = cuda_destroy,
+    .free_memory = zt_cuda_free_memory,
     .norm_workspace = cuda_norm_workspace,
     .attention_workspace = cuda_attention_workspace,
     .gemm = zt_cuda_gemm,

@@ -23,9 +23,22 @@
   X(ncclRecv)                                                                  \
   X(ncclSend)
 
+/** Since 2.19; NULL where the library is older. */
+#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 19, 0)
+#define ZT_NCCL_OPTIONAL(X)                                                    \
+  X(ncclCommDeregister)                                                        \
+  X(ncclCommRegister)                                                          \
+  X(ncclMemAlloc)                                                              \
+  X(ncclMemFree)
+#define ZT_NCCL_REGISTERS 1
+#else
+#define ZT_NCCL_OPTIONAL(X)
+#endif
+
 #define ZT_POINTER(function) __typeof__(function) *function;
 typedef struct zt_nccl {
   ZT_NCCL_FUNCTIONS(ZT_POINTER)
+  ZT_NCCL_OPTIONAL(ZT_POINTER)
 } zt_nccl;
 #undef ZT_POINTER
 

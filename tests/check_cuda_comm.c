@@ -99,6 +99,31 @@ START_TEST(fold_is_a_left_fold) {
 }
 END_TEST
 
+/* Gathers between memory of the communicator's own. */
+START_TEST(memory_is_registered) {
+  enum { PARTS = 3 };
+  void *all[PARTS];
+  size_t bytes = (size_t) GRAIN * (size_t) nccl->size;
+  for (int i = 0; i < PARTS; i++) {
+    ck_zt_ok(nccl->ops->allocate(nccl, bytes, &all[i]));
+    ck_zt_ok(zt_device_zero(gpu, all[i], bytes));
+  }
+  emu_reset_counts();
+  for (int i = 0; i < PARTS; i++)
+    ck_zt_ok(zt_comm_all_gather_start(
+        nccl, i, (char *) all[i] + (size_t) (GRAIN * nccl->rank), all[i],
+        GRAIN));
+  for (int i = 0; i < PARTS; i++)
+    ck_zt_ok(zt_comm_all_gather_wait(nccl, i));
+  const bool single = nccl->size == 1;
+  ck_assert_uint_eq(emu_count("nccl registered").launches, single ? 0 : PARTS);
+  ck_assert_uint_eq(emu_count("nccl not").launches, single ? PARTS : 0);
+  for (int i = 0; i < PARTS; i++)
+    nccl->ops->release(nccl, all[i], bytes);
+  no_reports();
+}
+END_TEST
+
 /* The last test: the communicator is not used after it. */
 START_TEST(ranks_that_disagree_are_told) {
   if (nccl->size == 1)
@@ -130,6 +155,7 @@ static Suite *make_suite(void) {
   tcase_set_timeout(all, 60);
   tcase_add_unchecked_fixture(all, open_both, NULL);
   tcase_add_loop_test(all, fold_is_a_left_fold, 0, 4); /* carriers, schedules */
+  tcase_add_test(all, memory_is_registered);
   tcase_add_test(all, ranks_that_disagree_are_told);
   suite_add_tcase(suite, all);
   return suite;

@@ -356,7 +356,16 @@ static void arguments(int unused) {
        ncclInvalidArgument);
   must(emu_reported("not in place"));
   must(!ncclCommRegister(comm, p, 64 * sizeof *p, &handle));
+  must(ncclCommRegister(comm, p, 64 * sizeof *p, &handle));
+  must(emu_reported("or registered"));
+  must(!ncclMemFree(q));
+  must(!ncclMemAlloc((void **) &q, 64 * sizeof *p));
+  must(!ncclCommRegister(comm, q, 64 * sizeof *q, &handle));
+  must(!ncclMemFree(q));
+  must(emu_reported("memory that is registered"));
   must(!ncclCommDeregister(comm, handle));
+  must(!ncclCommDeregister(comm, p));
+  handle = p;
   emu_take_reports();
   must(ncclCommDeregister(comm, handle));
   must(emu_reported("not registered"));

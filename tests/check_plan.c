@@ -119,8 +119,8 @@ END_TEST
 
 START_TEST(a_plan_that_does_not_fit) {
   zt_plan plan = {.total = (size_t) 1 << 30};
-  ck_zt_ok(zt_plan_check_memory(&plan, 0));
-  ck_zt_fails(zt_plan_check_memory(&plan, 1 << 30), ZT_ERR_MEMORY);
+  ck_zt_ok(zt_plan_check_memory(&plan, dev, 0));
+  ck_zt_fails(zt_plan_check_memory(&plan, dev, 1 << 30), ZT_ERR_MEMORY);
   ck_assert_uint_le(strlen(zt_last_error()), 200);
 }
 END_TEST

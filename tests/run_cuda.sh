@@ -48,10 +48,12 @@ good 1 ztrain run.cfg -s run.dir=cpu-bf16 -s runtime.device=cpu \
   -s train.precision=bf16
 
 # ---- Ranks and schedules ----
-while read -r precision ranks schedule seed threads comm carrier; do
+while read -r precision ranks schedule seed threads comm carrier kind; do
   CUDAEMU_SCHEDULE=$schedule CUDAEMU_SEED=$seed CUDAEMU_THREADS=$threads
   CUDAEMU_REPORT=$dir/counts-$precision-$ranks.%r.json
-  export CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_REPORT
+  CUDAEMU_NCCL=$kind
+  export CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_REPORT \
+    CUDAEMU_NCCL
   run=$precision-$cases first=first-$precision
   good "$ranks" ztrain-emu run.cfg -s "run.dir=$run" -s runtime.device=cuda \
     -s "runtime.comm=$comm" -s "zero.carrier=$carrier" \
@@ -65,7 +67,7 @@ while read -r precision ranks schedule seed threads comm carrier; do
 done <<'END'
 fp32 1 fifo 1 fifo nccl flat
 fp32 1 late 1 random nccl flat
-fp32 2 eager 2 lifo nccl flat
+fp32 2 eager 2 lifo nccl flat old
 fp32 2 random 4 fifo mpi flat
 fp32 3 random 3 fifo nccl chain
 fp32 4 random 5 random nccl flat
@@ -73,7 +75,11 @@ bf16 1 fifo 1 fifo nccl flat
 bf16 2 eager 2 random mpi chain
 bf16 4 late 3 lifo nccl chain
 END
-unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_REPORT
+unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_REPORT CUDAEMU_NCCL
+cases=$((cases + 1))
+grep -q '^ *"nccl registered' counts-fp32-4.0.json &&
+  ! grep -q '^ *"nccl registered' counts-fp32-2.0.json ||
+  fail "memory that NCCL moves is not registered, or is where NCCL is old"
 near 1e-6 cpu-fp32 first-fp32
 near 1e-3 cpu-bf16 first-bf16
 

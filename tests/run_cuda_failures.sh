@@ -82,6 +82,15 @@ for nccl in told silent; do
   says broken "$text" "mismatch, $nccl"
 done
 
+# Not enough memory on a device: known before any of it is taken.
+CUDAEMU_MEMORY=$((36 << 20))
+export CUDAEMU_MEMORY
+# shellcheck disable=SC2086
+wrong 71 'rank 0: does not fit: a rank needs .* MiB of its GPU, .* are free' 2 \
+  ztrain-emu $more
+unset CUDAEMU_MEMORY
+[ "$(grep -c '^ztrain: ' err)" -eq 1 ] || fail "not one line: $(cat err)"
+
 # A rank is killed while the others compute.  The launcher would end them as soon
 # as it sees that; so a shell stays in its place.  They miss it in NCCL, or the
 # watchdog does.

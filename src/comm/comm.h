@@ -47,6 +47,10 @@ typedef struct zt_comm_ops {
   zt_status (*all_reduce)(zt_comm *comm, int64_t *values, int count,
                           zt_reduction reduction);
   zt_status (*broadcast)(zt_comm *comm, void *bytes, size_t size, int root);
+  /* OPTIONAL: device memory that it moves with less effort; Local.  NULL: any
+   * serves. */
+  zt_status (*allocate)(zt_comm *comm, size_t bytes, void **p);
+  void (*release)(zt_comm *comm, void *p, size_t bytes);
   void (*abort)(zt_comm *comm, int exit_code);
   void (*destroy)(zt_comm *comm);
 } zt_comm_ops;

@@ -271,6 +271,9 @@ typedef struct zt_device_ops {
   zt_status (*zero)(zt_device *dev, void *to, size_t bytes);
   zt_status (*wait)(zt_device *dev);
   void (*destroy)(zt_device *dev);
+  /* OPTIONAL, NULL where memory is the host's.  Bytes that are free; SIZE_MAX:
+   * not known. */
+  size_t (*free_memory)(zt_device *dev);
   /* Workspace, bytes. */
   size_t (*norm_workspace)(const zt_device *dev, const zt_norm *call);
   size_t (*attention_workspace)(const zt_device *dev, const zt_attention *call);

@@ -100,7 +100,7 @@ static zt_status make_step(evaluator *e) {
     status = zt_plan_add_answers(&plan, e->model, e->settings, e->dev);
   zt_comm_local_rank(e->comm, &count);
   if (status == ZT_OK)
-    status = zt_plan_check_memory(&plan, count);
+    status = zt_plan_check_memory(&plan, e->dev, count);
   ZT_TRY(zt_agree(e->comm, status));
   return zt_agree(e->comm, zt_step_create(e->model, e->dev, e->comm, &options,
                                           &plan.sizes, &e->phases, &e->step));

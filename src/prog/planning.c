@@ -128,7 +128,7 @@ zt_status zt_check_inputs(zt_program *program, const zt_settings *settings) {
     status = make_plan(comm, settings, model, config_bytes, comm->size, &plan);
   zt_comm_local_rank(comm, &count);
   if (status == ZT_OK)
-    status = zt_agree(comm, zt_plan_check_memory(&plan, count));
+    status = zt_agree(comm, zt_plan_check_memory(&plan, NULL, count));
   zt_model_destroy(&model);
   if (status == ZT_OK)
     zt_info("all inputs are fine");

@@ -90,9 +90,10 @@ zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
                          .start_id = model->shape.start_id};
 }
 
-static size_t total_of(const zt_step_sizes *s) {
+/* In arenas, which are the device's. */
+static size_t arenas_of(const zt_step_sizes *s) {
   return s->zero3.state + s->zero3.units + s->zero3.staging + s->pass.fixed +
-         s->pass.saved + s->pass.work + s->pass.host + s->inputs;
+         s->pass.saved + s->pass.work;
 }
 
 static zt_status run_counting(const zt_model *model, zt_device *dev,
@@ -137,8 +138,11 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
     status = zt_comm_null_create(0, ranks, &comm);
   if (status == ZT_OK)
     status = run_counting(model, dev, comm, options, plan);
-  if (status == ZT_OK)
-    plan->total = total_of(&plan->sizes);
+  if (status == ZT_OK) {
+    plan->total =
+        arenas_of(&plan->sizes) + plan->sizes.pass.host + plan->sizes.inputs;
+    plan->on_device = like->ops->free_memory ? arenas_of(&plan->sizes) : 0;
+  }
   zt_comm_destroy(&comm);
   zt_device_destroy(&dev);
   return status;
@@ -234,7 +238,22 @@ void zt_plan_format(const zt_plan *plan, bool json, zt_text *text) {
     format_table(plan, text);
 }
 
-zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here) {
+static zt_status check_device(const zt_plan *plan, zt_device *dev) {
+  char need[32], have[32];
+  if (!dev || plan->on_device == 0)
+    return ZT_OK;
+  size_t there = dev->ops->free_memory(dev);
+  if (plan->on_device <= there)
+    return ZT_OK;
+  return zt_fail(ZT_ERR_MEMORY,
+                 "does not fit: a rank needs %s of its GPU, %s are free; use "
+                 "more GPUs, train.recompute = true or a smaller "
+                 "train.microbatch",
+                 zt_human_bytes((double) plan->on_device, need),
+                 zt_human_bytes((double) there, have));
+}
+
+static zt_status check_host(const zt_plan *plan, int ranks_here) {
   FILE *f = fopen("/proc/meminfo", "r");
   char line[128], need[32], have[32];
   size_t kib = 0;
@@ -243,7 +262,7 @@ zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here) {
       break;
   if (f)
     fclose(f);
-  double needed = (double) plan->total * ranks_here;
+  double needed = (double) (plan->total - plan->on_device) * ranks_here;
   double there = (double) kib * 1024;
   if (kib == 0 || needed <= there)
     return ZT_OK;
@@ -252,4 +271,10 @@ zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here) {
                  "nodes, a smaller train.microbatch or restart.staging",
                  ranks_here, ranks_here > 1 ? "s" : "",
                  zt_human_bytes(needed, need), zt_human_bytes(there, have));
+}
+
+zt_status zt_plan_check_memory(const zt_plan *plan, zt_device *dev,
+                               int ranks_here) {
+  ZT_TRY(check_device(plan, dev));
+  return check_host(plan, ranks_here);
 }

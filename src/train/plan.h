@@ -16,6 +16,7 @@ typedef struct zt_plan {
   size_t answers;      /* bytes: generation while evaluating */
   size_t saves;        /* bytes: restarts on their way to disk */
   size_t total;        /* bytes of a rank: all of these */
+  size_t on_device;    /* of them, 0 where the device has the host's memory */
   int64_t micro_batches, rounds;
   double idle;                /* share of ranks x rounds */
   double flops;               /* of rank 0's matrix products in a step */
@@ -59,8 +60,10 @@ zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
 /** Tables for people, or one JSON object. */
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text);
 
-/** Whether `ranks_here` ranks of this plan fit into the memory of this node.
- *  Local.  \return ZT_ERR_MEMORY naming both figures and ways out. */
-zt_status zt_plan_check_memory(const zt_plan *plan, int ranks_here);
+/** Whether `ranks_here` ranks of this plan fit into the memory of this node,
+ * and one into that of its device. Local. \param[in] dev  NULL: there is none
+ * to ask \return ZT_ERR_MEMORY naming both figures and ways out. */
+zt_status zt_plan_check_memory(const zt_plan *plan, zt_device *dev,
+                               int ranks_here);
 
 #endif

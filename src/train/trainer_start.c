@@ -98,7 +98,7 @@ static zt_status allocate(zt_trainer *t) {
                     zt_source_config_bytes(t->source));
   zt_comm_local_rank(t->comm, &count);
   if (status == ZT_OK)
-    status = zt_plan_check_memory(&t->plan, count);
+    status = zt_plan_check_memory(&t->plan, t->dev, count);
   ZT_TRY(zt_agree(t->comm, status));
   return zt_agree(t->comm,
                   zt_step_create(t->model, t->dev, t->comm, &options,

@@ -42,13 +42,25 @@ static zt_status push(zt_arena *arena, int64_t n, size_t size, void *p) {
                  arena->name);
 }
 
-static zt_status make_arena(zt_zero3 *z, zt_arena *arena, const char *name,
-                            size_t size, void **memory) {
-  if (!z->dev->counts_only)
-    ZT_TRY(zt_device_allocate(z->dev, size, memory));
-  zt_arena_init(arena, name, *memory, size);
+/* Memory for what is sent and received. */
+static zt_status allocate_moved(zt_zero3 *z, size_t size, void **memory) {
+  if (z->dev->counts_only)
+    return ZT_OK;
+  return z->comm->ops->allocate ? z->comm->ops->allocate(z->comm, size, memory)
+                                : zt_device_allocate(z->dev, size, memory);
+}
+
+static void release_moved(zt_zero3 *z, void *memory, size_t size) {
+  if (memory && z->comm->ops->release)
+    z->comm->ops->release(z->comm, memory, size);
+  else
+    zt_device_release(z->dev, memory, size);
+}
+
+static void init_arena(const zt_zero3 *z, zt_arena *arena, const char *name,
+                       size_t size, void *memory) {
+  zt_arena_init(arena, name, memory, size);
   arena->released = z->dev->poison;
-  return ZT_OK;
 }
 
 /* Elements of the largest unit with its padding, of those that come and go or
@@ -132,12 +144,13 @@ static zt_status make(zt_zero3 *z) {
     in->first_use[model->stages[s].unit] = s;
   ZT_TRY(
       zt_shard_init(&z->shard, &model->params, z->comm->size, z->comm->rank));
-  ZT_TRY(
-      make_arena(z, &in->state, "state", in->sizes.state, &in->state_memory));
-  ZT_TRY(
-      make_arena(z, &in->units, "units", in->sizes.units, &in->units_memory));
-  ZT_TRY(make_arena(z, &in->staging, "staging", in->sizes.staging,
-                    &in->staging_memory));
+  if (!z->dev->counts_only)
+    ZT_TRY(zt_device_allocate(z->dev, in->sizes.state, &in->state_memory));
+  ZT_TRY(allocate_moved(z, in->sizes.units, &in->units_memory));
+  ZT_TRY(allocate_moved(z, in->sizes.staging, &in->staging_memory));
+  init_arena(z, &in->state, "state", in->sizes.state, in->state_memory);
+  init_arena(z, &in->units, "units", in->sizes.units, in->units_memory);
+  init_arena(z, &in->staging, "staging", in->sizes.staging, in->staging_memory);
   ZT_TRY(make_state(z));
   return make_units(z);
 }
@@ -174,8 +187,8 @@ void zt_zero3_destroy(zt_zero3 **zero3) {
   zt_zero3 *z = *zero3;
   zt_zero3_inside *in = z->inside;
   zt_device_release(z->dev, in->state_memory, in->sizes.state);
-  zt_device_release(z->dev, in->units_memory, in->sizes.units);
-  zt_device_release(z->dev, in->staging_memory, in->sizes.staging);
+  release_moved(z, in->units_memory, in->sizes.units);
+  release_moved(z, in->staging_memory, in->sizes.staging);
   zt_shard_free(&z->shard);
   free(z->accumulated);
   free(in->first_use);

@@ -16,7 +16,8 @@
  *  - on the host: device memory touched, pinned memory read or changed while a
  *    copy is under way;
  *  - NCCL: collectives that differ between ranks, buffers of the host, calls
- *    while a non-blocking communicator is in progress.
+ *    while a non-blocking communicator is in progress, memory that is freed
+ *    while it is registered or registered when the communicator ends.
  *
  *  Not seen, or seen wrongly: order between blocks by __threadfence and atomics
  *  is reported as a race; of neighbouring bytes the last one counts; after
@@ -36,7 +37,8 @@
  *                      function that allocates
  *    CUDAEMU_DIR       folder of NCCL's shared files; default: the build folder
  *                      (ZT_BUILD), TMPDIR or /tmp
- *    CUDAEMU_NCCL      silent: dead peers are not noticed
+ *    CUDAEMU_NCCL      silent: dead peers and collectives that differ end
+ *                      nothing; old: no registration of memory
  *    CUDAEMU_REPORT    file that gets the counters as JSON; %r is the rank */
 #ifndef ZT_CUDAEMU_EMU_H
 #define ZT_CUDAEMU_EMU_H

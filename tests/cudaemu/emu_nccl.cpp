@@ -16,6 +16,7 @@ namespace {
 int group_depth;
 std::vector<Work> group;
 char last_error[256];
+std::set<const void *> holders; /* of registrations, of all communicators */
 
 ncclResult_t fail(ncclResult_t result, const char *text) {
   snprintf(last_error, sizeof last_error, "%s", text);
@@ -43,6 +44,24 @@ const char *wrong_buffers(const Work &w) {
   if (overlaps_wrongly(w))
     return "buffers that overlap and are not in place";
   return NULL;
+}
+
+/* Whether memory of a call lies in what is registered with its communicator. */
+bool is_registered(const ncclComm *c, const void *p, size_t bytes) {
+  auto it = c->kept.upper_bound(p);
+  if (it == c->kept.begin())
+    return false;
+  --it;
+  return (const char *) p + bytes <= (const char *) it->first + it->second;
+}
+
+/* Counted, for tests: received where the memory is registered or is not. */
+void count_registered(const Work &w) {
+  size_t bytes = gotten(w) * type_size(w.header.type);
+  if (bytes)
+    counts_of(is_registered(w.comm, w.to, bytes) ? "nccl registered"
+                                                 : "nccl not registered")
+        ->launches++;
 }
 
 /* One operation for each stream of a communicator. */
@@ -133,6 +152,7 @@ ncclResult_t add(Work w) {
     report("%s: %s", name, wrong);
     return fail(ncclInvalidArgument, wrong);
   }
+  count_registered(w);
   if (w.header.kind < SEND)
     w.number = ++c->number;
   if (group_depth) {
@@ -408,6 +428,8 @@ ncclResult_t ncclMemAlloc(void **p, size_t bytes) {
 }
 
 ncclResult_t ncclMemFree(void *p) {
+  if (holders.count(p))
+    report("ncclMemFree of memory that is registered");
   return cudaFree(p) ? ncclUnhandledCudaError : ncclSuccess;
 }
 
@@ -421,15 +443,18 @@ ncclResult_t ncclCommRegister(const ncclComm_t c, void *p, size_t bytes,
     report("ncclCommRegister of what is no device memory, or registered");
     return fail(ncclInvalidArgument, "no memory to register");
   }
-  c->kept.insert(p);
+  c->kept[p] = bytes;
+  holders.insert(p);
   *handle = p;
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommDeregister(const ncclComm_t c, void *handle) {
   Call call("ncclCommDeregister");
-  if (c->kept.erase(handle))
+  if (c->kept.erase(handle)) {
+    holders.erase(handle);
     return ncclSuccess;
+  }
   report("ncclCommDeregister of what is not registered");
   return fail(ncclInvalidArgument, "not registered");
 }

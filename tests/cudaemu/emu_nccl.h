@@ -8,6 +8,7 @@
 #include "emu_link.h"
 
 #include <nccl.h>
+#include <map>
 #include <set>
 
 namespace emu {
@@ -35,7 +36,7 @@ struct ncclComm {
   long pending;      /* operations queued */
   ncclResult_t error;
   std::vector<emu::Work> held; /* of a call in progress */
-  std::set<const void *> kept; /* registered buffers */
+  std::map<const void *, size_t> kept; /* registered buffers, bytes */
   double asked_alive;          /* when peers were last looked at */
 };
 
