@@ -178,6 +178,8 @@ bad 64 'one of --prompt, --tokens and --input' ztgen weights.h5 --prompt a --tok
 bad 64 "'x' is no id" ztgen weights.h5 --tokens '5 x'
 bad 65 'an empty prompt' ztgen weights.h5 --tokens ''
 bad 65 "id 384 is not one of the model's 0 to 383" ztgen weights.h5 --tokens '5 384'
+bad 64 "99999999': expected a number from 1 to 16777216" ztgen weights.h5 --tokens 5 \
+  --max-new-tokens 99999999
 bad 64 "--max-new-tokens '0'" ztgen weights.h5 --tokens 5 --max-new-tokens 0
 bad 64 'brings no tokenizer; give ids, or --tokenizer' ztgen weights.h5 --prompt a
 bad 66 'nowhere: cannot open' ztgen weights.h5 --tokenizer nowhere --prompt a

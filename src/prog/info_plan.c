@@ -29,11 +29,13 @@ typedef struct options {
 } options;
 
 static zt_status read_ranks(const char *text, int *ranks) {
+  enum { MOST = 1 << 20 };
   char *end;
   long n = strtol(text, &end, 10);
-  if (end == text || *end || n < 1 || n > 1 << 20)
-    return zt_fail(ZT_ERR_USAGE, "--ranks '%.40s': expected a number from 1 on",
-                   text);
+  if (end == text || *end || n < 1 || n > MOST)
+    return zt_fail(ZT_ERR_USAGE,
+                   "--ranks '%.40s': expected a number from 1 to %d", text,
+                   MOST);
   *ranks = (int) n;
   return ZT_OK;
 }

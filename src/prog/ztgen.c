@@ -87,13 +87,14 @@ enum {
 
 static zt_status read_count(const char *name, const char *text, int64_t least,
                             int64_t *n) {
+  enum { MOST = 1 << 24 };
   char *end;
   errno = 0;
   *n = strtoll(text, &end, 10);
-  if (end == text || *end || errno || *n < least || *n > 1 << 24)
+  if (end == text || *end || errno || *n < least || *n > MOST)
     return zt_fail(ZT_ERR_USAGE,
-                   "--%s '%.40s': expected a number from %" PRId64 " on", name,
-                   text, least);
+                   "--%s '%.40s': expected a number from %" PRId64 " to %d",
+                   name, text, least, MOST);
   return ZT_OK;
 }
 

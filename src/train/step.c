@@ -331,7 +331,9 @@ zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
   ZT_TRY(status);
   status = count_inputs(step, result);
   if (status == ZT_OK && result->targets == 0 && batch)
-    return zt_fail(ZT_ERR_DATA, "step %ld: the batch has no target at all",
+    return zt_fail(ZT_ERR_DATA,
+                   "step %ld: the batch has no target at all; drop empty "
+                   "documents from data.train, or take a larger train.batch",
                    (long) number);
   if (!batch)
     result->targets = 1;
