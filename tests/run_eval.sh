@@ -117,6 +117,18 @@ on 2 ztrain --eval-only run.cfg
 [ $code -eq 78 ] && grep -q 'data.valid is missing' err ||
   fail "--eval-only without data: $code: $(cat err)"
 
+# Fewer samples than places in a micro-batch, and than ranks; bf16.
+head -n 3 pairs.jsonl >few.jsonl
+good 1 ztconv tokens few.h5 --vocab 350 few.jsonl
+for ranks in 1 5; do
+  good $ranks ztrain --eval-only run.cfg $pairs -s data.valid=few.h5 \
+    --restart none -s train.batch=14 -s train.microbatch=7 \
+    -s train.precision=bf16 -s train.eval_generate=9
+  sed 's/, "seconds".*//' out >few.$ranks
+done
+cmp -s few.1 few.5 && grep -q '"samples": 3, ' few.1 ||
+  fail "few samples: $(cat few.1 few.5)"
+
 # A run without an evaluation has the same steps.
 rm -rf run
 train 1 $grows -s train.eval_every=0
@@ -240,6 +252,7 @@ send TERM 1
 ended_well 'SIGTERM while evaluating'
 says 'the evaluation after step 2 is left' err 'SIGTERM while evaluating'
 says 'asked to stop by SIGTERM' status 'SIGTERM while evaluating'
+says '^to continue: ' err 'SIGTERM while evaluating'
 [ -z "$(evals run)" ] || fail "SIGTERM while evaluating: $(evals run)"
 train 1 $long
 best=2 kept="$(step 2) "

@@ -273,8 +273,7 @@ static zt_status say_summary(zt_trainer *t) {
   s.eval_loss = t->last_eval;
   s.best = zt_trainer_best(t, best);
   s.best_loss = t->best.loss;
-  s.resume =
-      t->done < t->settings->train.steps ? t->request->resume_command : NULL;
+  s.resume = t->stopped ? t->request->resume_command : NULL;
   zt_summary_format(&s, &text);
   if (!text.failed)
     zt_info("%s", text.data);
