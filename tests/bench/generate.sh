@@ -51,4 +51,9 @@ measure t5-small '{"model_type": "t5", "vocab_size": 32128, "d_model": 512,
   "d_kv": 64, "num_heads": 8, "d_ff": 2048, "num_layers": 6,
   "decoder_start_token_id": 0}'
 measure gpt2 '{"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024,
-  "n_embd": 768, "n_layer": 6, "n_head": 12}'
+  "n_embd": 768, "n_layer": 12, "n_head": 12}'
+measure llama-135m '{"model_type": "llama", "vocab_size": 49152,
+  "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+  "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_act": "silu",
+  "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
+  "tie_word_embeddings": true}'
