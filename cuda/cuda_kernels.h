@@ -4,8 +4,8 @@
  *  stream and returns.
  *
  *  All are Local and trust their input.  Sums have a fixed order, a function of
- *  the shape alone; nothing is added atomically, so bits do not change from run
- *  to run.  FMA is used only where it is written.  */
+ *  the shape alone; nothing but integers is added atomically, so bits do not
+ *  change from run to run.  FMA is used only where it is written.  */
 #ifndef ZT_CUDA_CUDA_KERNELS_H
 #define ZT_CUDA_CUDA_KERNELS_H
 
@@ -73,6 +73,9 @@ zt_status zt_cuda_argmax(int64_t rows, int64_t n, const float *x,
                          int32_t *index, cudaStream_t stream);
 
 zt_status zt_cuda_adamw(const zt_adamw *call, cudaStream_t stream);
+zt_status zt_cuda_factored(const zt_factored *call, cudaStream_t stream);
+zt_status zt_cuda_step_down(int64_t n, float *p, const float *u, float decay,
+                            float step_size, cudaStream_t stream);
 /** \param[out] sums  [cells] on the device */
 zt_status zt_cuda_sum_squares(int64_t cells, const float *x, double *sums,
                               cudaStream_t stream);

@@ -69,6 +69,7 @@ QUEUE(row_bias_backward, zt_row_bias)
 QUEUE(embedding_forward, zt_embedding)
 QUEUE(cross_entropy, zt_cross_entropy)
 QUEUE(adamw, zt_adamw)
+QUEUE(factored, zt_factored)
 
 static size_t cuda_norm_workspace(const zt_device *dev, const zt_norm *call) {
   (void) dev;
@@ -106,6 +107,12 @@ static zt_status cuda_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
 static zt_status cuda_accumulate(zt_device *dev, int64_t n, float *to,
                                  const float *from) {
   return zt_cuda_add(ZT_FP32, n, to, from, stream_of(dev));
+}
+
+static zt_status cuda_step_down(zt_device *dev, int64_t n, float *p,
+                                const float *update, float decay,
+                                float step_size) {
+  return zt_cuda_step_down(n, p, update, decay, step_size, stream_of(dev));
 }
 
 /* The sums are wanted on the host. */
@@ -166,6 +173,8 @@ static const zt_device_ops cuda_ops = {
     .convert = cuda_convert,
     .accumulate = cuda_accumulate,
     .adamw = cuda_adamw,
+    .factored = cuda_factored,
+    .step_down = cuda_step_down,
     .sum_squares = cuda_sum_squares,
 };
 

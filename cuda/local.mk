@@ -3,6 +3,7 @@ CUDA_KERNELS = \
   cuda/cuda_attention.cu \
   cuda/cuda_attention_back.cu \
   cuda/cuda_embedding.cu \
+  cuda/cuda_factored.cu \
   cuda/cuda_loss.cu \
   cuda/cuda_norm.cu \
   cuda/cuda_optim.cu \

@@ -58,7 +58,11 @@ enum { ZT_TOKENS_MAJOR = 1, ZT_TOKENS_MINOR = 1 };
 #define ZT_FORMAT_RESTART "zt-restart"
 #define ZT_FORMAT_PART "zt-restart-part"
 #define ZT_FORMAT_VIEWS "zt-restart-views"
-enum { ZT_RESTART_MAJOR = 1, ZT_RESTART_MINOR = 1 };
+enum { ZT_RESTART_MAJOR = 2, ZT_RESTART_MINOR = 0 };
+/* Of a restart with moments, which programs of version 1 read, and of one with
+ * statistics, which they cannot. */
+#define ZT_RESTART_MOMENTS "1.1"
+#define ZT_RESTART_STATISTICS "2.0"
 #define ZT_MANIFEST "manifest.json"
 #define ZT_COMMIT "COMMIT"
 #define ZT_VIEWS "views.h5"

@@ -35,6 +35,8 @@ typedef struct zt_restart_options {
   size_t staging;     /* bytes of copies of what the run wants to change and is
                          not yet written; enough for all: a save holds the run
                          up for one copy */
+  bool statistics; /* no moments; the last unit holds what the optimizer keeps
+                      instead, and is no part of the model */
 } zt_restart_options;
 
 /** Which restarts stay. */
@@ -99,7 +101,8 @@ void zt_restart_writer_destroy(zt_restart_writer **writer);
  *  checksums, and the bytes of its part that stay the same.  Local.
  *  \param[in] config_bytes  of the source's configuration files */
 size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
-                               size_t staging, int64_t config_bytes);
+                               const zt_restart_options *options,
+                               int64_t config_bytes);
 
 /** Begin a save; it goes on beside the run.  None may be running.  One of the
  *  same step is replaced.
@@ -135,7 +138,10 @@ typedef struct zt_restart {
   int64_t step, updates, epoch, position, metrics_bytes;
   int64_t evaluated, best_step; /* as in zt_restart_save */
   double best_loss;
-  int ranks; /* that wrote it */
+  int ranks;  /* that wrote it */
+  int states; /* of its elements: ZT_STATES, or ZT_MASTER alone */
+  int64_t numel, statistics; /* of the flat space; its last elements that are
+                                statistics */
   uint64_t digest;
   json_t *manifest;
   struct zt_restart_inside *inside;
@@ -171,15 +177,16 @@ zt_status zt_restart_verify(zt_restart *restart);
 /** Takes elements at .. at + n - 1 of a padded shard. */
 typedef zt_status (*zt_restart_put)(void *context, int state, int64_t at,
                                     int64_t n, const float *values);
-/** All states of one rank's shard, verified, as fast as the disk gives them:
- *  several threads read.
- *  Local.
- *  \param[in] put  called by one thread at a time, in no order, with a piece of
- *                  one unit's slice; never for padding
- *  \return as zt_restart_read(), or what put() returned. */
+/** All that is held of one rank's shard of parameters, verified, as fast as the
+ * disk gives them: several threads read. Local. \param[in] put  called by one
+ * thread at a time, in no order, with a piece of one unit's slice; never for
+ * padding \return as zt_restart_read(), or what put() returned. */
 zt_status zt_restart_read_shard(const zt_restart *restart,
                                 const zt_params *params, const zt_shard *shard,
                                 zt_restart_put put, void *context);
+/** The table of its statistics, in one unit, which is empty if it has none.
+ *  Local.  \param[in,out] table  empty before */
+zt_status zt_restart_statistics(const zt_restart *restart, zt_params *table);
 /** Compare its parameters with those of a model: names, shapes, order.  Units
  *  may differ.  Local.  \return ZT_ERR_DATA. */
 zt_status zt_restart_check_params(const zt_restart *restart,

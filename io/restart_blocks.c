@@ -63,10 +63,10 @@ static void unmap(char *p, size_t bytes) {
 /* With room for all blocks, each has its place; else places fit any block, and
  * the buffers of the threads count too. */
 static zt_slots size_slots(int64_t cells, int64_t largest, int n_blocks,
-                           size_t staging) {
+                           size_t cell_bytes, size_t staging) {
   zt_slots s = {.count = n_blocks,
-                .each = (size_t) largest * ZT_STATES_BYTES,
-                .bytes = (size_t) cells * ZT_STATES_BYTES};
+                .each = (size_t) largest * cell_bytes,
+                .bytes = (size_t) cells * cell_bytes};
   s.all = staging >= s.bytes;
   if (!s.all) {
     s.count = (int) (staging / s.each) - ZT_HANDS;
@@ -94,9 +94,10 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   for (int i = 0; i < w->n_blocks; i++)
     if (w->blocks[i].cells > largest)
       largest = w->blocks[i].cells;
-  w->slots = size_slots(w->cells, largest, w->n_blocks, staging);
+  w->slots =
+      size_slots(w->cells, largest, w->n_blocks, zt_block_bytes(w, 1), staging);
   w->free_slots = zt_calloc((size_t) w->slots.count, sizeof *w->free_slots);
-  for (int s = 0; s < ZT_STATES; s++) {
+  for (int s = 0; s < w->states; s++) {
     w->sums[s] = zt_calloc((size_t) w->cells, sizeof *w->sums[s]);
     if (!w->sums[s])
       return ZT_ERR_MEMORY;
@@ -108,7 +109,9 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
 }
 
 size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
-                               size_t staging, int64_t config_bytes) {
+                               const zt_restart_options *options,
+                               int64_t config_bytes) {
+  const size_t states = options->statistics ? 1 : ZT_STATES;
   int64_t cells = 0, largest = 0;
   int blocks = 0;
   for (int u = 0; u < params->n_units; u++) {
@@ -120,9 +123,10 @@ size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
     cells += n;
     blocks += (int) ((n + ZT_BLOCK_CELLS - 1) / ZT_BLOCK_CELLS);
   }
-  zt_slots slots = size_slots(cells, largest, blocks, staging);
+  zt_slots slots = size_slots(cells, largest, blocks, states * ZT_CELL_BYTES,
+                              options->staging);
   return slots.bytes + zt_buffers_bytes(&slots) +
-         (size_t) cells * ZT_STATES * sizeof(uint64_t) +
+         (size_t) cells * states * sizeof(uint64_t) +
          zt_restart_front_bytes(params, config_bytes);
 }
 
@@ -141,14 +145,14 @@ void zt_blocks_destroy(zt_restart_writer *w) {
 static zt_status copy_block(const zt_restart_writer *w, const zt_block *b,
                             char *to) {
   size_t bytes = (size_t) b->cells * ZT_CELL_BYTES;
-  for (int s = 0; s < ZT_STATES; s++)
+  for (int s = 0; s < w->states; s++)
     ZT_TRY(w->save.read(w->save.context, s, b->at, b->cells * ZT_GRID,
                         (float *) (void *) (to + (size_t) s * bytes)));
   return ZT_OK;
 }
 
 static char *copy_of(const zt_restart_writer *w, const zt_block *b) {
-  return w->copies + (w->slots.all ? (size_t) b->sums * ZT_STATES_BYTES
+  return w->copies + (w->slots.all ? (size_t) b->sums * zt_block_bytes(w, 1)
                                    : (size_t) b->slot * w->slots.each);
 }
 
@@ -205,7 +209,7 @@ zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index,
   }
   *index = w->next++;
   zt_block *b = &w->blocks[*index];
-  size_t bytes = (size_t) b->cells * ZT_STATES_BYTES;
+  size_t bytes = zt_block_bytes(w, b->cells);
   while (b->state == ZT_BLOCK_READING)
     pthread_cond_wait(&w->changed, &w->lock);
   bool staged = b->state == ZT_BLOCK_STAGED;

@@ -22,15 +22,13 @@ static json_t *describe_parts(const zt_restart_writer *w) {
     const zt_part *p = &w->parts[i];
     char name[32];
     zt_part_name(i, name);
-    json_array_append_new(
-        parts,
-        json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "file", name,
-                  "first_rank", p->first, "ranks", p->ranks, "cells",
-                  (json_int_t) p->cells, "bytes", (json_int_t) p->bytes,
-                  "checksums_at", (json_int_t) p->checksums, "master_at",
-                  (json_int_t) p->data[ZT_MASTER], "exp_avg_at",
-                  (json_int_t) p->data[ZT_EXP_AVG], "exp_avg_sq_at",
-                  (json_int_t) p->data[ZT_EXP_AVG_SQ]));
+    json_t *part = json_pack(
+        "{s:s, s:i, s:i, s:I, s:I, s:I}", "file", name, "first_rank", p->first,
+        "ranks", p->ranks, "cells", (json_int_t) p->cells, "bytes",
+        (json_int_t) p->bytes, "checksums_at", (json_int_t) p->checksums);
+    for (int s = 0; s < p->states; s++)
+      json_object_set_new(part, zt_state_place(s), json_integer(p->data[s]));
+    json_array_append_new(parts, part);
   }
   return parts;
 }
@@ -48,17 +46,16 @@ static void add_evaluation(json_t *manifest, const zt_restart_save *save) {
 
 zt_status zt_restart_manifest(const zt_restart_writer *w, char **text) {
   const zt_restart_save *save = &w->save;
-  char digest[17], version[16];
+  char digest[17];
   snprintf(digest, sizeof digest, "%016" PRIx64, w->digest);
-  snprintf(version, sizeof version, "%d.%d", ZT_RESTART_MAJOR,
-           ZT_RESTART_MINOR);
   json_t *m = json_pack(
       "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:i, s:i, s:o, s:O, s:O}",
-      "format", ZT_FORMAT_RESTART, "version", version, "step",
-      (json_int_t) save->step, "updates", (json_int_t) save->updates, "epoch",
-      (json_int_t) save->epoch, "position", (json_int_t) save->position,
-      "metrics_bytes", (json_int_t) save->metrics_bytes, "digest", digest,
-      "ranks", w->comm->size, "grid", (int) ZT_GRID, "parts", describe_parts(w),
+      "format", ZT_FORMAT_RESTART, "version", zt_restart_version(w->states),
+      "step", (json_int_t) save->step, "updates", (json_int_t) save->updates,
+      "epoch", (json_int_t) save->epoch, "position",
+      (json_int_t) save->position, "metrics_bytes",
+      (json_int_t) save->metrics_bytes, "digest", digest, "ranks",
+      w->comm->size, "grid", (int) ZT_GRID, "parts", describe_parts(w),
       "configuration", save->configuration, "provenance", save->provenance);
   if (m)
     json_object_update(m, w->fixed);
@@ -104,7 +101,8 @@ static void write_views(const zt_restart_writer *w) {
 
 static zt_status write_seal(const zt_restart_writer *w) {
   size_t size = strlen(w->manifest);
-  zt_seal seal = {.manifest_bytes = (int64_t) size,
+  zt_seal seal = {.version = zt_restart_version(w->states),
+                  .manifest_bytes = (int64_t) size,
                   .manifest = zt_hash_bytes(w->manifest, size),
                   .n_parts = w->n_parts};
   seal.parts = zt_calloc((size_t) w->n_parts, sizeof *seal.parts);

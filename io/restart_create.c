@@ -26,6 +26,7 @@ static zt_status choose_parts(zt_restart_writer *w, int ranks_per_part) {
     w->parts[w->n_parts] =
         (zt_part){.first = rank,
                   .ranks = count,
+                  .states = w->states,
                   .cells = zt_part_cells(w->unit_numel, w->params->n_units,
                                          w->comm->size, rank, count, NULL)};
     if (w->comm->rank >= rank && w->comm->rank < rank + count)
@@ -45,7 +46,7 @@ static zt_status make_keys(zt_restart_writer *w) {
                                          [ZT_EXP_AVG] = "exp_avg",
                                          [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   size_t n = (size_t) w->params->count;
-  for (int s = 0; s < ZT_STATES; s++) {
+  for (int s = 0; s < w->states; s++) {
     if (!(w->keys[s] = zt_calloc(n, sizeof *w->keys[s])))
       return ZT_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
@@ -125,25 +126,32 @@ static zt_status lay_out(zt_restart_writer *w, zt_source *source) {
   return ZT_OK;
 }
 
-/* What every manifest says: the model, its units, parameters and names. */
+static json_t *describe_param(const zt_restart_writer *w, int index) {
+  const zt_param *p = &w->params->list[index];
+  json_t *shape = json_array();
+  for (int d = 0; d < p->ndim; d++)
+    json_array_append_new(shape, json_integer(p->dims[d]));
+  return json_pack("{s:s, s:o, s:I}", "name", p->name, "shape", shape, "start",
+                   (json_int_t) (w->params->units[p->unit].start + p->at));
+}
+
+/* What every manifest says: the model, its units, parameters and names, and
+ * what is kept of the optimizer where that is not the moments. */
 static zt_status describe(zt_restart_writer *w, json_t *model,
                           const zt_source *source) {
   json_t *units = json_array(), *list = json_array(), *aliases = json_object();
+  json_t *statistics = json_array();
+  const bool moments = w->states == ZT_STATES;
+  const int model_units = w->params->n_units - !moments;
   for (int u = 0; u < w->params->n_units; u++)
     json_array_append_new(
         units, json_pack("{s:s, s:I, s:I}", "name", w->params->units[u].name,
                          "start", (json_int_t) w->params->units[u].start,
                          "numel", (json_int_t) w->params->units[u].numel));
-  for (int i = 0; i < w->params->count; i++) {
-    const zt_param *p = &w->params->list[i];
-    json_t *shape = json_array();
-    for (int d = 0; d < p->ndim; d++)
-      json_array_append_new(shape, json_integer(p->dims[d]));
-    json_array_append_new(
-        list,
-        json_pack("{s:s, s:o, s:I}", "name", p->name, "shape", shape, "start",
-                  (json_int_t) (w->params->units[p->unit].start + p->at)));
-  }
+  for (int i = 0; i < w->params->count; i++)
+    json_array_append_new(w->params->list[i].unit < model_units ? list
+                                                                : statistics,
+                          describe_param(w, i));
   /* An export has the names of the source, also those that are tied. */
   for (int i = 0; i < source->n_tensors; i++) {
     const char *name = source->tensors[i].name;
@@ -154,6 +162,11 @@ static zt_status describe(zt_restart_writer *w, json_t *model,
   }
   w->fixed = json_pack("{s:O, s:o, s:o, s:o}", "model", model, "units", units,
                        "parameters", list, "aliases", aliases);
+  if (w->fixed && !moments)
+    json_object_update_new(w->fixed, json_pack("{s:[s], s:O}", "states",
+                                               zt_state_name(ZT_MASTER),
+                                               "statistics", statistics));
+  json_decref(statistics);
   return w->fixed ? ZT_OK : zt_fail(ZT_ERR_MEMORY, "out of memory (manifest)");
 }
 
@@ -164,6 +177,7 @@ static zt_status make_views(zt_restart_writer *w) {
   return zt_views_make(&(zt_views){.manifest = w->fixed,
                                    .unit_numel = w->unit_numel,
                                    .n_units = w->params->n_units,
+                                   .states = w->states,
                                    .ranks = w->comm->size,
                                    .parts = w->parts,
                                    .n_parts = w->n_parts},
@@ -178,6 +192,7 @@ zt_status zt_restart_writer_create(const char *dir, const zt_params *params,
   ZT_TRY(zt_agree(comm, w ? ZT_OK : ZT_ERR_MEMORY));
   w->comm = comm;
   w->params = params;
+  w->states = options->statistics ? 1 : ZT_STATES;
   w->dir = zt_strdup(dir);
   zt_status status = w->dir ? ZT_OK : ZT_ERR_MEMORY;
   if (status == ZT_OK)

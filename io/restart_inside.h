@@ -36,9 +36,10 @@ void zt_restart_cursor_close(zt_restart_cursor *cursor);
 
 void zt_restart_inside_init(zt_restart *r);
 
-/** Check the parameters and aliases of a manifest whose units are known: names,
- *  shapes, places.  Local.  \return ZT_ERR_DATA, ZT_ERR_MEMORY. */
-zt_status zt_restart_check_manifest(const zt_restart *r);
+/** Check the parameters, statistics and aliases of a manifest whose units are
+ *  known: names, shapes, places; sets numel and statistics.  Local.  \return
+ * ZT_ERR_DATA, ZT_ERR_MEMORY. */
+zt_status zt_restart_check_manifest(zt_restart *r);
 
 /** Cells of one state of a part, each verified.  Local.
  *  \param[in] n     at most ZT_READ_CELLS, all of one unit

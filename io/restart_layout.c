@@ -16,6 +16,16 @@ const char *zt_state_name(int state) {
   return names[state];
 }
 
+const char *zt_state_place(int state) {
+  static const char *const names[] = {"master_at", "exp_avg_at",
+                                      "exp_avg_sq_at"};
+  return names[state];
+}
+
+const char *zt_restart_version(int states) {
+  return states == ZT_STATES ? ZT_RESTART_MOMENTS : ZT_RESTART_STATISTICS;
+}
+
 void zt_part_name(int index, char name[32]) {
   snprintf(name, 32, "part-%05d.h5", index);
 }
@@ -91,8 +101,7 @@ zt_status zt_hash_file(int fd, const char *path, int64_t n, zt_hash *hash) {
 #define HASH_SCAN "%16" SCNx64 "%16" SCNx64
 
 void zt_seal_format(const zt_seal *seal, zt_text *text) {
-  zt_text_add(text, "%s %d.%d\n", ZT_FORMAT_RESTART, ZT_RESTART_MAJOR,
-              ZT_RESTART_MINOR);
+  zt_text_add(text, ZT_FORMAT_RESTART " %s\n", seal->version);
   zt_text_add(text, "%s %" PRId64 " " HASH_FORMAT "\n", ZT_MANIFEST,
               seal->manifest_bytes, seal->manifest.high, seal->manifest.low);
   for (int i = 0; i < seal->n_parts; i++) {

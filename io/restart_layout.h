@@ -16,6 +16,7 @@ enum { ZT_CELL_BYTES = ZT_GRID * sizeof(float) };
 
 typedef struct zt_part {
   int first, ranks;        /* of the writing run */
+  int states;              /* ZT_STATES, or ZT_MASTER alone */
   int64_t cells;           /* of each state */
   int64_t bytes;           /* of the file */
   int64_t checksums;       /* offset of /checksums */
@@ -25,6 +26,10 @@ typedef struct zt_part {
 /** Ends the name of a restart while another one of its step takes its place. */
 #define ZT_REPLACED ".replaced"
 
+/** The version of a restart that holds so many states. */
+const char *zt_restart_version(int states);
+/** What a manifest calls the offset of a state: "master_at", ... */
+const char *zt_state_place(int state);
 /** "part-00012.h5" */
 void zt_part_name(int index, char name[32]);
 
@@ -59,6 +64,7 @@ typedef struct zt_part_seal {
 } zt_part_seal;
 
 typedef struct zt_seal {
+  const char *version; /* to format */
   int64_t manifest_bytes;
   zt_hash manifest;
   zt_part_seal *parts;

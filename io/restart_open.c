@@ -45,19 +45,31 @@ static zt_status read_units(zt_restart *r) {
   return ZT_OK;
 }
 
+/* All states, or those that the manifest lists: the first one alone. */
+static zt_status read_states(zt_restart *r) {
+  json_t *states = json_object_get(r->manifest, "states");
+  const char *name = json_string_value(json_array_get(states, 0));
+  r->states = states ? 1 : ZT_STATES;
+  if (!states || (json_array_size(states) == 1 && name &&
+                  !strcmp(name, zt_state_name(ZT_MASTER))))
+    return ZT_OK;
+  return zt_fail(ZT_ERR_DATA, "%s/%s: these states cannot be", r->path,
+                 ZT_MANIFEST);
+}
+
 static zt_status read_part(zt_restart *r, int index, json_t *json) {
   zt_restart_inside *in = r->inside;
   zt_part *p = &in->parts[index].part;
   int64_t first, ranks;
-  static const char *const keys[] = {"master_at", "exp_avg_at",
-                                     "exp_avg_sq_at"};
+  p->states = r->states;
   ZT_TRY(zt_json_int(json, r->path, "first_rank", true, 0, r->ranks, &first));
   ZT_TRY(zt_json_int(json, r->path, "ranks", true, 1, r->ranks, &ranks));
   ZT_TRY(zt_json_int(json, r->path, "bytes", true, 1, INT64_MAX, &p->bytes));
   ZT_TRY(zt_json_int(json, r->path, "checksums_at", true, 1, p->bytes,
                      &p->checksums));
-  for (int s = 0; s < ZT_STATES; s++)
-    ZT_TRY(zt_json_int(json, r->path, keys[s], true, 0, p->bytes, &p->data[s]));
+  for (int s = 0; s < p->states; s++)
+    ZT_TRY(zt_json_int(json, r->path, zt_state_place(s), true, 0, p->bytes,
+                       &p->data[s]));
   p->first = (int) first;
   p->ranks = (int) ranks;
   in->parts[index].start =
@@ -69,7 +81,7 @@ static zt_status read_part(zt_restart *r, int index, json_t *json) {
   int expected =
       index ? in->parts[index - 1].part.first + in->parts[index - 1].part.ranks
             : 0;
-  for (int s = 0; s < ZT_STATES; s++)
+  for (int s = 0; s < p->states; s++)
     if (p->first != expected ||
         p->data[s] > p->bytes - p->cells * ZT_CELL_BYTES)
       return zt_fail(ZT_ERR_DATA, "%s/%s: part %d cannot be", r->path,
@@ -131,6 +143,7 @@ static zt_status read_manifest(zt_restart *r, int n_sealed) {
   r->ranks = (int) ranks;
   ZT_TRY(read_evaluation(r));
   ZT_TRY(read_units(r));
+  ZT_TRY(read_states(r));
   ZT_TRY(read_parts(r, n_sealed));
   return zt_restart_check_manifest(r);
 }
@@ -213,7 +226,7 @@ static zt_status sum_table(zt_restart *r, int part, int fd, const char *path,
                            uint64_t *sum, bool *zeros) {
   enum { PIECE = 1 << 15 };
   const zt_part *p = &r->inside->parts[part].part;
-  int64_t entries = ZT_STATES * p->cells;
+  int64_t entries = p->states * p->cells;
   int64_t words = (p->data[0] - p->checksums) / 8;
   uint64_t *buffer = zt_calloc(PIECE, sizeof *buffer);
   zt_status status = buffer ? ZT_OK : ZT_ERR_MEMORY;

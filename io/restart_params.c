@@ -41,13 +41,18 @@ static zt_status check_parameter(const zt_restart *r, json_t *entry,
   return ZT_OK;
 }
 
-static zt_status check_all(const zt_restart *r, json_t *names) {
+static zt_status check_all(zt_restart *r, json_t *names) {
   const zt_restart_inside *in = r->inside;
-  json_t *list = json_object_get(r->manifest, "parameters"), *entry, *target;
+  json_t *entry, *target;
   const char *alias;
   int64_t at = 0;
   size_t i;
-  json_array_foreach(list, i, entry) {
+  json_array_foreach(json_object_get(r->manifest, "parameters"), i, entry) {
+    ZT_TRY(check_parameter(r, entry, names, &at));
+  }
+  r->numel = in->unit_start[in->n_units];
+  r->statistics = r->numel - at;
+  json_array_foreach(json_object_get(r->manifest, "statistics"), i, entry) {
     ZT_TRY(check_parameter(r, entry, names, &at));
   }
   if (at != in->unit_start[in->n_units])
@@ -62,10 +67,28 @@ static zt_status check_all(const zt_restart *r, json_t *names) {
   return ZT_OK;
 }
 
-zt_status zt_restart_check_manifest(const zt_restart *r) {
+zt_status zt_restart_check_manifest(zt_restart *r) {
   json_t *names = json_object();
   zt_status status = names ? check_all(r, names)
                            : zt_fail(ZT_ERR_MEMORY, "out of memory (names)");
   json_decref(names);
   return status;
+}
+
+zt_status zt_restart_statistics(const zt_restart *restart, zt_params *table) {
+  json_t *entry, *shape, *dim;
+  size_t i, d;
+  ZT_TRY(zt_params_begin_unit(table, "statistics"));
+  json_array_foreach(json_object_get(restart->manifest, "statistics"), i,
+                     entry) {
+    int64_t dims[ZT_MAX_DIMS];
+    shape = json_object_get(entry, "shape");
+    json_array_foreach(shape, d, dim) {
+      dims[d] = json_integer_value(dim);
+    }
+    ZT_TRY(zt_params_add(table,
+                         json_string_value(json_object_get(entry, "name")),
+                         (int) d, dims, false, (zt_init){0}, NULL));
+  }
+  return ZT_OK;
 }

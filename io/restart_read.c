@@ -63,7 +63,9 @@ static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
 
 static zt_status damaged_cell(const zt_restart *r, const char *path, int state,
                               int64_t cell, int64_t flat) {
-  json_t *list = json_object_get(r->manifest, "parameters");
+  json_t *list = json_object_get(r->manifest, flat < r->numel - r->statistics
+                                                  ? "parameters"
+                                                  : "statistics");
   const char *name = "?";
   for (size_t i = 0; i < json_array_size(list); i++) {
     json_t *entry = json_array_get(list, i);
@@ -197,7 +199,7 @@ typedef struct shard_piece {
 static bool next_piece(shard_read *job, shard_piece *piece) {
   bool found = false;
   pthread_mutex_lock(&job->next_lock);
-  while (!found && job->status == ZT_OK && job->state < ZT_STATES) {
+  while (!found && job->status == ZT_OK && job->state < job->restart->states) {
     const zt_unit *unit = &job->params->units[job->unit];
     int64_t begin, end;
     zt_shard_range(unit->numel, job->shard->ranks, job->shard->rank, 1, &begin,

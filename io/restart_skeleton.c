@@ -75,8 +75,8 @@ static zt_status create_datasets(skeleton *s, hid_t file) {
                               &s->segments_at));
   ZT_TRY(zt_h5_create_dataset(file, s->path, ZT_RESTART_CHECKSUMS,
                               H5T_STD_U64LE, 2,
-                              (int64_t[]){ZT_STATES, p->cells}, &p->checksums));
-  for (int i = 0; i < ZT_STATES; i++)
+                              (int64_t[]){p->states, p->cells}, &p->checksums));
+  for (int i = 0; i < p->states; i++)
     ZT_TRY(zt_h5_create_dataset(file, s->path, zt_state_name(i), H5T_IEEE_F32LE,
                                 1, (int64_t[]){p->cells * ZT_GRID},
                                 &p->data[i]));
@@ -86,9 +86,7 @@ static zt_status create_datasets(skeleton *s, hid_t file) {
 static zt_status lay_out(skeleton *s, int index, int ranks) {
   hid_t file;
   size_t links = 8 + (s->source ? (size_t) s->source->n_config : 0);
-  char version[16];
-  snprintf(version, sizeof version, "%d.%d", ZT_RESTART_MAJOR,
-           ZT_RESTART_MINOR);
+  const char *version = zt_restart_version(s->part->states);
   ZT_TRY(zt_h5_create(s->path, links, ZT_PAGE_ALIGN, &file));
   zt_status status =
       zt_h5_write_string(file, s->path, ZT_ATTR_FORMAT, ZT_FORMAT_PART);
@@ -121,9 +119,9 @@ static zt_status check_order(skeleton *s, int fd) {
     p->checksums = p->bytes;
     return ZT_OK;
   }
-  int64_t last = p->checksums + ZT_STATES * p->cells * 8;
+  int64_t last = p->checksums + p->states * p->cells * 8;
   bool right = p->checksums > s->segments_at;
-  for (int i = 0; i < ZT_STATES; i++) {
+  for (int i = 0; i < p->states; i++) {
     /* Zeros up to the first page, where no metadata has room; then no gap that
      * nobody verifies. */
     right = right && p->data[i] % ZT_PAGE_ALIGN == 0 && p->data[i] >= last &&

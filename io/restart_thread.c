@@ -54,7 +54,7 @@ static zt_status write_block(hand *h, int index, const char *content) {
   const zt_block *b = &w->blocks[index];
   size_t bytes = (size_t) b->cells * ZT_CELL_BYTES;
   ZT_TRY(zt_fault_check(ZT_FAULT_RESTART_WRITE));
-  for (int s = 0; s < ZT_STATES; s++) {
+  for (int s = 0; s < w->states; s++) {
     const char *cells = content + (size_t) s * bytes;
     uint64_t *sums = w->sums[s] + b->sums;
     for (int64_t c = 0; c < b->cells; c++) {
@@ -92,7 +92,7 @@ static zt_status write_sums(const zt_restart_writer *w, zt_direct *f) {
     int64_t n = 0;
     for (; i < w->n_blocks && w->blocks[i].cell == first->cell + n; i++)
       n += w->blocks[i].cells;
-    for (int s = 0; s < ZT_STATES; s++)
+    for (int s = 0; s < w->states; s++)
       ZT_TRY(zt_direct_write(f, w->sums[s] + first->sums,
                              (size_t) n * sizeof(uint64_t),
                              part->checksums + (s * part->cells + first->cell) *
@@ -155,7 +155,7 @@ static zt_status write_part(zt_restart_writer *w) {
 
 /* What the directory takes at best, beside which saves are judged. */
 static void measure_directory(zt_restart_writer *w) {
-  size_t bytes = (size_t) w->cells * ZT_STATES_BYTES;
+  size_t bytes = zt_block_bytes(w, w->cells);
   size_t piece = ZT_HANDS * w->slots.each;
   zt_blocks_touch(w);
   w->raw_rate = zt_raw_write_rate(

@@ -48,14 +48,17 @@ static void count_parameter(counted *p, json_t *entry) {
 
 static zt_status count_parameters(verification *v) {
   json_t *list = json_object_get(v->restart->manifest, "parameters"), *entry;
-  size_t i;
-  v->params = zt_calloc(json_array_size(list), sizeof *v->params);
+  json_t *more = json_object_get(v->restart->manifest, "statistics");
+  size_t i, n = json_array_size(list) + json_array_size(more);
+  v->params = zt_calloc(n, sizeof *v->params);
   if (!v->params)
     return ZT_ERR_MEMORY;
   json_array_foreach(list, i, entry) {
-    count_parameter(&v->params[i], entry);
+    count_parameter(&v->params[v->n_params++], entry);
   }
-  v->n_params = (int) i;
+  json_array_foreach(more, i, entry) {
+    count_parameter(&v->params[v->n_params++], entry);
+  }
   return ZT_OK;
 }
 
@@ -119,11 +122,11 @@ static zt_status verify_share(verification *v) {
   const zt_comm *comm = v->restart->comm;
   int64_t total = 0, index = 0;
   for (int i = 0; i < in->n_parts; i++)
-    total += ZT_STATES * in->parts[i].part.cells;
+    total += v->restart->states * in->parts[i].part.cells;
   const int64_t begin = total * comm->rank / comm->size;
   const int64_t end = total * (comm->rank + 1) / comm->size;
   for (int i = 0; i < in->n_parts; i++)
-    for (int s = 0; s < ZT_STATES; s++)
+    for (int s = 0; s < v->restart->states; s++)
       for (int u = 0; u < in->n_units; u++) {
         int64_t n = in->parts[i].start[u + 1] - in->parts[i].start[u];
         int64_t at = begin > index ? begin - index : 0;

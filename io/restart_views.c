@@ -18,13 +18,15 @@ typedef struct drawing {
   const zt_views *views;
   int64_t *unit_start; /* [n_units + 1] in the global flat space */
   int64_t *cell;       /* [n_parts, n_units + 1] where a unit begins there */
-  hid_t groups[ZT_STATES];
+  hid_t groups[ZT_STATES + 1]; /* the last one of statistics */
 } drawing;
+
+enum { STATISTICS = ZT_STATES };
 
 /* One parameter in one state: a dataset to be. */
 typedef struct view {
   const char *name;
-  int state, ndim;
+  int group, state, ndim;
   int64_t dims[ZT_MAX_DIMS], numel;
   int64_t start; /* in the global flat space */
   hid_t how, space;
@@ -119,7 +121,7 @@ static zt_status create_view(const drawing *w, view *v) {
   hid_t dataset = -1;
   H5Sselect_all(v->space);
   if (status == ZT_OK)
-    dataset = H5Dcreate2(w->groups[v->state], v->name, H5T_IEEE_F32LE, v->space,
+    dataset = H5Dcreate2(w->groups[v->group], v->name, H5T_IEEE_F32LE, v->space,
                          H5P_DEFAULT, v->how, H5P_DEFAULT);
   if (status == ZT_OK && dataset < 0)
     status =
@@ -132,7 +134,8 @@ static zt_status create_view(const drawing *w, view *v) {
 }
 
 /* What the manifest says was checked when it was opened, or is our own. */
-static zt_status create_parameter(const drawing *w, json_t *entry) {
+static zt_status create_parameter(const drawing *w, json_t *entry,
+                                  bool statistics) {
   json_t *shape = json_object_get(entry, "shape");
   view v = {.name = json_string_value(json_object_get(entry, "name")),
             .ndim = (int) json_array_size(shape),
@@ -142,8 +145,10 @@ static zt_status create_parameter(const drawing *w, json_t *entry) {
     v.dims[d] = json_integer_value(json_array_get(shape, (size_t) d));
     v.numel *= v.dims[d];
   }
-  for (v.state = 0; v.state < ZT_STATES; v.state++)
+  for (v.state = 0; v.state < w->views->states; v.state++) {
+    v.group = statistics ? STATISTICS : v.state;
     ZT_TRY(create_view(w, &v));
+  }
   return ZT_OK;
 }
 
@@ -153,7 +158,7 @@ static zt_status link_names(const drawing *w) {
   json_t *name;
   json_object_foreach(json_object_get(w->views->manifest, "aliases"), alias,
                       name) {
-    for (int s = 0; s < ZT_STATES; s++)
+    for (int s = 0; s < w->views->states; s++)
       if (H5Lcreate_hard(w->groups[s], json_string_value(name), H5L_SAME_LOC,
                          alias, H5P_DEFAULT, H5P_DEFAULT) < 0)
         return zt_h5_fail(ZT_ERR_CREATE, "%s: cannot link %.80s", w->path,
@@ -166,23 +171,28 @@ static zt_status create_groups(drawing *w, hid_t file) {
   static const char *const names[] = {[ZT_MASTER] = ZT_GROUP_PARAMETERS,
                                       [ZT_EXP_AVG] = "exp_avg",
                                       [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
-  for (int s = 0; s < ZT_STATES; s++)
+  for (int s = 0; s < w->views->states; s++)
     ZT_TRY(zt_h5_create_group(file, w->path, names[s], &w->groups[s]));
-  return ZT_OK;
+  if (w->views->states == ZT_STATES)
+    return ZT_OK;
+  return zt_h5_create_group(file, w->path, "statistics",
+                            &w->groups[STATISTICS]);
 }
 
 static zt_status fill_file(drawing *w, hid_t file) {
   json_t *entry;
   size_t i;
-  char version[16];
-  snprintf(version, sizeof version, "%d.%d", ZT_RESTART_MAJOR,
-           ZT_RESTART_MINOR);
+  const char *version = zt_restart_version(w->views->states);
   ZT_TRY(zt_h5_write_string(file, w->path, ZT_ATTR_FORMAT, ZT_FORMAT_VIEWS));
   ZT_TRY(zt_h5_write_string(file, w->path, ZT_ATTR_VERSION, version));
   ZT_TRY(create_groups(w, file));
   json_array_foreach(json_object_get(w->views->manifest, "parameters"), i,
                      entry) {
-    ZT_TRY(create_parameter(w, entry));
+    ZT_TRY(create_parameter(w, entry, false));
+  }
+  json_array_foreach(json_object_get(w->views->manifest, "statistics"), i,
+                     entry) {
+    ZT_TRY(create_parameter(w, entry, true));
   }
   return link_names(w);
 }
@@ -190,8 +200,9 @@ static zt_status fill_file(drawing *w, hid_t file) {
 /* ---- The file ---- */
 
 static int64_t count_parameters(const zt_views *views) {
-  return (int64_t) json_array_size(
-      json_object_get(views->manifest, "parameters"));
+  json_t *manifest = views->manifest;
+  return (int64_t) json_array_size(json_object_get(manifest, "parameters")) +
+         (int64_t) json_array_size(json_object_get(manifest, "statistics"));
 }
 
 static zt_status find_places(drawing *w) {
@@ -212,7 +223,7 @@ static zt_status find_places(drawing *w) {
 /* At a path, or as bytes in memory. */
 static zt_status make_file(const char *path, const zt_views *views,
                            char **bytes, size_t *size) {
-  drawing w = {.path = path, .views = views, .groups = {-1, -1, -1}};
+  drawing w = {.path = path, .views = views, .groups = {-1, -1, -1, -1}};
   const size_t links = (size_t) count_parameters(views) * ZT_STATES;
   hid_t file = -1;
   zt_status status = find_places(&w);
@@ -221,7 +232,7 @@ static zt_status make_file(const char *path, const zt_views *views,
                    : zt_h5_create(path, links, 8, &file);
   if (status == ZT_OK)
     status = fill_file(&w, file);
-  for (int s = 0; s < ZT_STATES; s++)
+  for (int s = 0; s <= STATISTICS; s++)
     if (w.groups[s] >= 0)
       H5Gclose(w.groups[s]);
   if (status == ZT_OK && bytes)
@@ -262,6 +273,7 @@ zt_status zt_restart_write_views(const zt_restart *restart) {
   const zt_views views = {.manifest = restart->manifest,
                           .unit_numel = in->unit_numel,
                           .n_units = in->n_units,
+                          .states = restart->states,
                           .ranks = restart->ranks,
                           .parts = parts,
                           .n_parts = in->n_parts};

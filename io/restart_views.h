@@ -16,9 +16,9 @@ enum { ZT_MOST_VIEWS = 20000 };
 
 /** What a restart looks like; all borrowed. */
 typedef struct zt_views {
-  json_t *manifest;          /* "parameters" and "aliases" of it */
+  json_t *manifest; /* "parameters", "statistics" and "aliases" of it */
   const int64_t *unit_numel; /* [n_units] */
-  int n_units;
+  int n_units, states;
   int ranks; /* of the writing run */
   const zt_part *parts;
   int n_parts;

@@ -2,7 +2,7 @@
 /** \file
  *  Inside of the restart writer, for its own files.
  *
- *  What a rank owns is cut into blocks: some grid cells of one unit, all three
+ *  What a rank owns is cut into blocks: some grid cells of one unit, all
  *  states.  The writer's thread takes block after block, in the order in which
  *  the optimizer will change them.  A block that it has not taken when the
  *  optimizer gets there is copied to a staging slot first, or waited for. */
@@ -16,8 +16,7 @@
 
 enum {
   ZT_BLOCK_CELLS = 128, /* at most: 2 MiB of each state */
-  ZT_STATES_BYTES = ZT_STATES * ZT_CELL_BYTES, /* of a cell of a block */
-  ZT_HANDS = 2                                 /* threads that write blocks */
+  ZT_HANDS = 2          /* threads that write blocks */
 };
 
 typedef enum zt_block_state {
@@ -58,6 +57,7 @@ struct zt_restart_writer {
   char *dir;
   zt_comm *comm;
   const zt_params *params;
+  int states; /* ZT_STATES; ZT_MASTER alone: the last unit is statistics */
   zt_shard shard;
   int64_t *unit_numel;       /* [units] */
   uint64_t *keys[ZT_STATES]; /* [params] of the digest */
@@ -101,6 +101,11 @@ struct zt_restart_writer {
   int64_t job_ns; /* that it took */
   char job_message[ZT_MESSAGE_SIZE];
 };
+
+/** Of so many cells, all states. */
+static inline size_t zt_block_bytes(const zt_restart_writer *w, int64_t cells) {
+  return (size_t) cells * (size_t) w->states * ZT_CELL_BYTES;
+}
 
 /* restart_blocks.c */
 

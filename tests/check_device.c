@@ -340,6 +340,31 @@ static void run_adamw(zt_device *dev, float *out) {
   free(g);
 }
 
+static void run_factored(zt_device *dev, float *out) {
+  static int64_t sums[ROWS + D];
+  static float factor[ROWS + D];
+  zt_factored call = {.first = 5,
+                      .n = ROWS * D - 9,
+                      .columns = D,
+                      .gradient = out,
+                      .scale = 0.5f,
+                      .row_sum = sums,
+                      .column_sum = sums + ROWS,
+                      .row_factor = factor,
+                      .column_factor = factor + ROWS};
+  numbers_fill(out, N, 2, 1);
+  for (int i = 0; i < ROWS + D; i++)
+    factor[i] = 0x1p20f;
+  for (int phase = 0; phase < 3; phase++) {
+    call.phase = (zt_factored_phase) phase;
+    memset(sums, 0, sizeof sums);
+    ck_zt_ok(zt_factored_run(dev, &call));
+    for (int i = 0; i < ROWS + D; i++)
+      out[N + phase * (ROWS + D) + i] = (float) sums[i];
+  }
+  ck_zt_ok(zt_step_down(dev, N, out, out + N, 0.9f, 0.1f));
+}
+
 static void run_call(zt_device *dev, int which, float *out) {
   if (which < 2)
     run_norm(dev, (zt_norm_kind) which, out);
@@ -347,8 +372,10 @@ static void run_call(zt_device *dev, int which, float *out) {
     run_points(dev, out);
   else if (which == 3)
     run_loss_and_sums(dev, out);
-  else
+  else if (which == 4)
     run_adamw(dev, out);
+  else
+    run_factored(dev, out);
 }
 
 START_TEST(threads_change_no_bits) {
@@ -374,7 +401,7 @@ int main(int argc, char **argv) {
   tcase_add_test(all, work_is_counted);
   tcase_add_test(all, bias_goes_by_buckets);
   tcase_add_test(all, embedding_adds_rows_in_order);
-  tcase_add_loop_test(all, threads_change_no_bits, 0, 5);
+  tcase_add_loop_test(all, threads_change_no_bits, 0, 6);
   suite_add_tcase(suite, all);
   return unit_main(suite, CK_NOFORK);
 }

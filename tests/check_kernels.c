@@ -338,6 +338,35 @@ static int64_t loss_terms(const zt_cpu_kernels *k, const bench *b) {
   return n + 2 * ROWS;
 }
 
+static int64_t factored(const zt_cpu_kernels *k, const bench *b) {
+  const int64_t n = ROWS * b->d;
+  int64_t *sums = calloc((size_t) (ROWS + b->d), sizeof *sums);
+  float *factor = b->out + n;
+  for (int64_t i = 0; i < ROWS + b->d; i++)
+    factor[i] = 0x1p20f;
+  memcpy(b->out, b->in, (size_t) n * sizeof *b->out);
+  zt_factored call = {.phase = ZT_FACTORED_LARGEST,
+                      .n = n,
+                      .columns = b->d,
+                      .gradient = b->out,
+                      .scale = 0.3f,
+                      .row_sum = sums,
+                      .column_sum = sums + ROWS,
+                      .row_factor = factor,
+                      .column_factor = factor + ROWS};
+  k->factored_rows(&call, 0, ROWS);
+  k->factored_columns(&call, 0, b->d);
+  call.phase = ZT_FACTORED_SUM;
+  k->factored_rows(&call, 0, ROWS);
+  k->factored_columns(&call, 0, b->d);
+  k->factored_update(&call, 0, ROWS);
+  for (int64_t i = 0; i < ROWS + b->d; i++)
+    factor[i] = (float) sums[i];
+  k->step_down(b->out, b->in, 0.9f, 0.1f, n);
+  free(sums);
+  return n + ROWS + b->d;
+}
+
 static int64_t reductions(const zt_cpu_kernels *k, const bench *b) {
   int64_t n = ROWS * b->d;
   double squares = k->sum_squares(b->in, n);
@@ -404,6 +433,7 @@ static const struct {
     {"causal softmax", causal_softmax},
     {"cross-entropy", cross_entropy},
     {"loss terms", loss_terms},
+    {"factored", factored},
     {"reductions", reductions},
     {"dropout", dropped_rows},
     {"small product", gemm_small},

@@ -3,6 +3,8 @@
  * bad one, and which parameters decay. */
 #include "train/optim.h"
 
+#include "train/exact.h"
+
 #include "base/random.h"
 #include "mpi_unit.h"
 #include "numbers.h"
@@ -127,8 +129,8 @@ typedef struct fixture {
 static fixture open_fixture(bool decay_all, double clip) {
   fixture f;
   zt_step_options options = train_options(4, 2);
-  options.adamw.decay_all = decay_all;
-  options.adamw.clip = clip;
+  options.optim.decay_all = decay_all;
+  options.optim.clip = clip;
   ck_zt_ok(zt_device_cpu_create(1, &f.dev));
   f.model = train_model("t5v10tiny", 0);
   f.step = train_step(f.model, f.dev, comm, &options);

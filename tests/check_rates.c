@@ -83,9 +83,9 @@ static after run_step(const zt_model *model, const char *freeze,
   zt_step_result result;
   after a = {0};
   zt_step_options options = train_options(4, 2);
-  options.adamw.freeze = freeze;
-  options.adamw.lr_scale = scales;
-  options.adamw.weight_decay = 0;
+  options.optim.freeze = freeze;
+  options.optim.lr_scale = scales;
+  options.optim.weight_decay = 0;
   ck_zt_ok(zt_device_cpu_create(1, &dev));
   ck_zt_ok(zt_comm_mpi_create(MPI_COMM_SELF, &comm));
   train_open_tokens(model, scratch_path("pairs.h5"), &tokens);

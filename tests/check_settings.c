@@ -84,7 +84,7 @@ START_TEST(defaults) {
   ck_assert(s.train.recompute);
   ck_assert_int_eq(s.train.eval_every, 0);
   ck_assert_int_eq(s.train.max_skips, 10);
-  ck_assert_int_eq(s.train.optimizer.name, ZT_OPTIMIZER_ADAMW);
+  ck_assert_int_eq(s.train.optimizer.name, ZT_ADAMW);
   ck_assert(s.train.optimizer.lr == 1e-3);
   ck_assert(s.train.optimizer.betas[0] == 0.9);
   ck_assert(s.train.optimizer.betas[1] == 0.999);
@@ -143,11 +143,14 @@ START_TEST(every_key) {
   ck_zt_ok(zt_settings_to_json(&init, &init_json));
   ck_zt_ok(zt_settings_to_json(&by_file, &json));
   ck_assert_uint_eq(json_object_size(json), (size_t) zt_setting_count);
+  /* Another optimizer decays otherwise by default. */
+  const bool other = !strcmp(setting->key, "train.optimizer.name");
+  const int wanted = single ? 0 : other ? 2 : 1;
   int changes = 0;
   ck_zt_ok(zt_settings_diff(init_json, &by_file, count_change, &changes));
-  ck_assert_int_eq(changes, single ? 0 : 1);
+  ck_assert_int_eq(changes, wanted);
   ck_zt_ok(zt_settings_diff(init_json, &by_option, count_change, &changes));
-  ck_assert_int_eq(changes, single ? 0 : 2);
+  ck_assert_int_eq(changes, 2 * wanted);
   zt_settings back;
   ck_zt_ok(zt_settings_from_json(json, &back));
   ck_written(&back, setting, value);

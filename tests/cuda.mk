@@ -71,17 +71,22 @@ TESTS += tests/run_cuda.sh tests/run_cuda_failures.sh tests/run_cuda_generate.sh
 EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh \
   tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
-  tests/check_cuda_comm.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
+  tests/check_cuda_comm.c tests/check_cuda_factored.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
 if ZT_HAVE_CHECK
 check_PROGRAMS += tests/check_cuda_attention tests/check_cuda_kernels \
-  tests/check_cuda_rows tests/check_cuda_comm.mpi
+  tests/check_cuda_factored tests/check_cuda_rows \
+  tests/check_cuda_comm.mpi
 TESTS += tests/check_cuda_attention tests/check_cuda_kernels \
-  tests/check_cuda_rows tests/check_cuda_comm.mpi
+  tests/check_cuda_factored tests/check_cuda_rows \
+  tests/check_cuda_comm.mpi
 tests_check_cuda_comm_mpi_SOURCES = tests/check_cuda_comm.c \
   tests/cudaemu/emu_libraries.c
 tests_check_cuda_comm_mpi_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_comm_mpi_LDADD = $(CUDAEMU_LINK)
+tests_check_cuda_factored_SOURCES = tests/check_cuda_factored.c $(CUDA_UNIT)
+tests_check_cuda_factored_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+tests_check_cuda_factored_LDADD = $(CUDAEMU_LINK)
 tests_check_cuda_rows_SOURCES = tests/check_cuda_rows.c $(CUDA_UNIT)
 tests_check_cuda_rows_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_rows_LDADD = $(CUDAEMU_LINK)

@@ -17,6 +17,7 @@ include $(top_srcdir)/tests/io.mk
 include $(top_srcdir)/tests/data.mk
 include $(top_srcdir)/tests/report.mk
 include $(top_srcdir)/tests/core.mk
+include $(top_srcdir)/tests/optim.mk
 include $(top_srcdir)/tests/restart.mk
 include $(top_srcdir)/tests/generate.mk
 include $(top_srcdir)/tests/eval.mk

@@ -120,7 +120,7 @@ zt_step_options train_options(int64_t batch, int64_t microbatch) {
                                     .target_length = TRAIN_TARGET,
                                     .training = true,
                                     .recompute = true},
-                           .adamw = {.beta1 = 0.9,
+                           .optim = {.beta1 = 0.9,
                                      .beta2 = 0.999,
                                      .eps = 1e-8,
                                      .weight_decay = 0.01,

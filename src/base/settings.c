@@ -236,6 +236,14 @@ static zt_status read_override(reader *r, const char *option, int64_t at) {
   return status;
 }
 
+/* Defaults that depend on other keys. */
+static void settle(zt_settings *settings) {
+  const zt_setting *decay = zt_setting_find("train.optimizer.weight_decay");
+  int from = settings->origins->of[zt_setting_index(decay)].file;
+  if (settings->train.optimizer.name == ZT_ADAFACTOR && from == ZT_FROM_DEFAULT)
+    settings->train.optimizer.weight_decay = 0;
+}
+
 zt_status zt_settings_read(const char *path, const char *const *overrides,
                            int n_overrides, zt_settings *settings) {
   *settings = (zt_settings){0};
@@ -248,7 +256,9 @@ zt_status zt_settings_read(const char *path, const char *const *overrides,
   if (status == ZT_OK)
     status = zt_problems_end(&r.problems);
   zt_scan_free(&r.scan);
-  if (status != ZT_OK)
+  if (status == ZT_OK)
+    settle(settings);
+  else
     zt_settings_free(settings);
   return status;
 }

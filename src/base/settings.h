@@ -29,7 +29,7 @@ typedef enum zt_too_long {
   ZT_TOO_LONG_SKIP,
   ZT_TOO_LONG_ERROR
 } zt_too_long;
-typedef enum zt_optimizer_kind { ZT_OPTIMIZER_ADAMW } zt_optimizer_kind;
+typedef enum zt_optimizer_kind { ZT_ADAMW, ZT_ADAFACTOR } zt_optimizer_kind;
 typedef enum zt_decay_rule { ZT_DECAY_MATRICES, ZT_DECAY_ALL } zt_decay_rule;
 typedef enum zt_schedule_kind {
   ZT_SCHEDULE_LINEAR,
@@ -102,6 +102,9 @@ typedef struct zt_settings {
     struct {
       zt_optimizer_kind name;
       double lr, betas[2], eps, weight_decay;
+      /* Adafactor. */
+      bool scale_parameter, relative_step, warmup_init;
+      double clip_threshold, decay_rate, adafactor_eps[2];
       zt_decay_rule decay_on;
       char *freeze, *lr_scale; /* patterns */
       double clip;             /* 0: no clipping */

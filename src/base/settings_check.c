@@ -149,6 +149,19 @@ static void check_schedule(checker *c) {
              s->train.optimizer.lr);
 }
 
+static void check_optimizer(checker *c) {
+  const zt_settings *s = c->settings;
+  if (s->train.optimizer.relative_step &&
+      s->train.optimizer.name != ZT_ADAFACTOR)
+    COMPLAIN(c, "train.optimizer.relative_step",
+             "train.optimizer.relative_step is for optimizer \"adafactor\" "
+             "alone");
+  if (s->train.optimizer.warmup_init && !s->train.optimizer.relative_step)
+    COMPLAIN(c, "train.optimizer.warmup_init",
+             "train.optimizer.warmup_init needs train.optimizer.relative_step "
+             "= true");
+}
+
 static void check_train(checker *c) {
   const zt_settings *s = c->settings;
   if (s->train.eval_every > 0 && !*s->data.valid && s->data.valid_fraction == 0)
@@ -164,6 +177,7 @@ static void check_train(checker *c) {
     COMPLAIN(c, "runtime.tuning",
              "runtime.tuning is not yet supported in this version: leave it "
              "empty");
+  check_optimizer(c);
   check_schedule(c);
 }
 

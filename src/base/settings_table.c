@@ -150,16 +150,40 @@ const zt_setting zt_setting_table[] = {
          "Steps in a row that may be skipped for a loss or gradient that is "
          "not finite; one more ends the run with code 79."},
 
-    {CHOICE(train.optimizer.name, zt_optimizer_kind, "adamw"), .value = "adamw",
-     .fixed = true, .help = "AdamW as PyTorch's."},
+    {CHOICE(train.optimizer.name, zt_optimizer_kind, "adamw", "adafactor"),
+     .value = "adamw", .fixed = true,
+     .help =
+         "adamw: as PyTorch's. adafactor: as Hugging Face's for T5, without "
+         "a first moment; of a matrix it keeps means of rows and columns "
+         "alone, so that the state is about a third."},
     {REAL(train.optimizer.lr, ZT_NOT_NEGATIVE), .value = "1e-3",
      .help = "Learning rate at its highest, after the warm-up."},
     {PAIR(train.optimizer.betas, ZT_BELOW_ONE), .value = "[0.9, 0.999]",
-     .help = "Decay rates of the two running means."},
+     .help = "Decay rates of the two running means of adamw."},
     {REAL(train.optimizer.eps, ZT_POSITIVE), .value = "1e-8",
-     .help = "Added to the denominator of the update."},
+     .help = "Added to the denominator of the update of adamw."},
     {REAL(train.optimizer.weight_decay, ZT_NOT_NEGATIVE), .value = "0.01",
-     .help = "Decoupled weight decay, multiplied by the learning rate."},
+     .help =
+         "Decoupled weight decay, multiplied by the learning rate. Not set, "
+         "it is 0 for adafactor."},
+    {BOOL(train.optimizer.scale_parameter), .value = "true",
+     .help = "Adafactor: the learning rate is multiplied by the root mean "
+             "square of each parameter."},
+    {BOOL(train.optimizer.relative_step), .value = "false",
+     .help = "true: the learning rate of step n is the smaller of 1e-2 and "
+             "1/sqrt(n), whatever lr and the schedule say. Adafactor only."},
+    {BOOL(train.optimizer.warmup_init), .value = "false",
+     .help = "true: 1e-6 n instead of 1e-2 in relative_step."},
+    {REAL(train.optimizer.clip_threshold, ZT_POSITIVE), .value = "1.0",
+     .help = "Adafactor: largest root mean square of a tensor's update before "
+             "the learning rate; a larger one is scaled down to it."},
+    {REAL(train.optimizer.decay_rate, ZT_POSITIVE), .value = "0.8",
+     .help = "Adafactor: update n keeps a share of 1 - n^-decay_rate of the "
+             "running means of squares. Hugging Face writes it with a minus."},
+    {PAIR(train.optimizer.adafactor_eps, ZT_POSITIVE), .value = "[1e-30, 1e-3]",
+     .help =
+         "Adafactor: what is added to squared gradients, and the least root "
+         "mean square of a parameter in scale_parameter."},
     {CHOICE(train.optimizer.decay_on, zt_decay_rule, "matrices", "all"),
      .value = "matrices",
      .help = "What decays. matrices: no norms, biases or relative bias, as "

@@ -77,6 +77,12 @@ typedef struct zt_cpu_kernels {
                         int64_t end);
   int32_t (*argmax)(const float *x, int64_t n);
   void (*adamw)(const zt_adamw *call, int64_t begin, int64_t end);
+  /* Rows, columns, rows begin .. end - 1 that have elements in the call. */
+  void (*factored_rows)(const zt_factored *call, int64_t begin, int64_t end);
+  void (*factored_columns)(const zt_factored *call, int64_t begin, int64_t end);
+  void (*factored_update)(const zt_factored *call, int64_t begin, int64_t end);
+  void (*step_down)(float *p, const float *update, float decay, float step_size,
+                    int64_t n);
   double (*sum_squares)(const float *x, int64_t n);
   /* bf16 to fp32, and rounded back. */
   void (*widen)(const uint16_t *from, float *to, int64_t n);
@@ -104,6 +110,9 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_drop ZT_K(zt_cpu_drop)
 #define zt_cpu_drop_row ZT_K(zt_cpu_drop_row)
 #define zt_cpu_embedding_backward ZT_K(zt_cpu_embedding_backward)
+#define zt_cpu_factored_columns ZT_K(zt_cpu_factored_columns)
+#define zt_cpu_factored_rows ZT_K(zt_cpu_factored_rows)
+#define zt_cpu_factored_update ZT_K(zt_cpu_factored_update)
 #define zt_cpu_fold_rows ZT_K(zt_cpu_fold_rows)
 #define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
 #define zt_cpu_gemm_rows ZT_K(zt_cpu_gemm_rows)
@@ -117,6 +126,7 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_softmax ZT_K(zt_cpu_softmax)
 #define zt_cpu_softmax_again ZT_K(zt_cpu_softmax_again)
 #define zt_cpu_softmax_backward ZT_K(zt_cpu_softmax_backward)
+#define zt_cpu_step_down ZT_K(zt_cpu_step_down)
 #define zt_cpu_sum_squares ZT_K(zt_cpu_sum_squares)
 #define zt_cpu_widen ZT_K(zt_cpu_widen)
 
@@ -144,6 +154,10 @@ void zt_cpu_embedding_backward(const zt_embedding *, int64_t, int64_t);
 void zt_cpu_cross_entropy(const zt_cross_entropy *, int64_t, int64_t);
 int32_t zt_cpu_argmax(const float *, int64_t);
 void zt_cpu_adamw(const zt_adamw *, int64_t, int64_t);
+void zt_cpu_factored_rows(const zt_factored *, int64_t, int64_t);
+void zt_cpu_factored_columns(const zt_factored *, int64_t, int64_t);
+void zt_cpu_factored_update(const zt_factored *, int64_t, int64_t);
+void zt_cpu_step_down(float *, const float *, float, float, int64_t);
 double zt_cpu_sum_squares(const float *, int64_t);
 void zt_cpu_widen(const uint16_t *, float *, int64_t);
 void zt_cpu_narrow(const float *, uint16_t *, int64_t);

@@ -244,6 +244,20 @@ zt_status zt_adamw_run(zt_device *dev, const zt_adamw *call) {
   return dev->ops->adamw(dev, call);
 }
 
+zt_status zt_factored_run(zt_device *dev, const zt_factored *call) {
+  REQUIRE(call->first >= 0 && call->n > 0 && call->columns > 0);
+  REQUIRE(call->columns == 1 || call->phase == ZT_FACTORED_UPDATE ||
+          call->column_sum || dev->counts_only);
+  dev->calls++;
+  return dev->ops->factored(dev, call);
+}
+
+zt_status zt_step_down(zt_device *dev, int64_t n, float *p, const float *update,
+                       float decay, float step_size) {
+  dev->calls++;
+  return dev->ops->step_down(dev, n, p, update, decay, step_size);
+}
+
 zt_status zt_sum_squares(zt_device *dev, int64_t cells, const float *x,
                          double *sums) {
   dev->calls++;

@@ -258,6 +258,29 @@ typedef struct zt_adamw {
   float root_c2;      /* sqrt(1 - beta2^t) */
 } zt_adamw;
 
+typedef enum zt_factored_phase {
+  ZT_FACTORED_LARGEST, /* row_sum, column_sum: bits of the largest |g|, fp32 */
+  ZT_FACTORED_SUM,     /* sums of (g * factor)^2, each rounded to an integer */
+  ZT_FACTORED_UPDATE   /* gradient = g * row_factor * column_factor */
+} zt_factored_phase;
+
+/** Statistics of the rows and columns of a matrix of gradients, and its scaling
+ *  by them.  Elements first .. first + n - 1 of the matrix are here: those of
+ *  other ranks are not, so statistics are integers, whose sums and maxima are
+ *  the same in any order.  A vector is a matrix of one column, of which there
+ *  are no column statistics.  g = gradient * scale.
+ *  Source: Shazeer and Stern 2018 (Adafactor). */
+typedef struct zt_factored {
+  zt_factored_phase phase;
+  int64_t first, n, columns;
+  float *gradient; /* [n] */
+  float scale;
+  /* Of the whole matrix, zero before the call; column_sum NULL: a vector. */
+  int64_t *row_sum, *column_sum; /* LARGEST, SUM */
+  /* SUM: |g| * factor < 2^26; UPDATE: column_factor NULL: a vector. */
+  const float *row_factor, *column_factor;
+} zt_factored;
+
 typedef struct zt_device_ops {
   const char *name;
   /* Memory.  Copies from and to host memory wait for what was queued. */
@@ -305,6 +328,9 @@ typedef struct zt_device_ops {
   zt_status (*accumulate)(zt_device *dev, int64_t n, float *to,
                           const float *from);
   zt_status (*adamw)(zt_device *dev, const zt_adamw *call);
+  zt_status (*factored)(zt_device *dev, const zt_factored *call);
+  zt_status (*step_down)(zt_device *dev, int64_t n, float *p,
+                         const float *update, float decay, float step_size);
   zt_status (*sum_squares)(zt_device *dev, int64_t cells, const float *x,
                            double *sums);
 } zt_device_ops;
@@ -371,6 +397,10 @@ zt_status zt_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
 zt_status zt_accumulate(zt_device *dev, int64_t n, float *to,
                         const float *from);
 zt_status zt_adamw_run(zt_device *dev, const zt_adamw *call);
+zt_status zt_factored_run(zt_device *dev, const zt_factored *call);
+/** p = p * decay - step_size * update. */
+zt_status zt_step_down(zt_device *dev, int64_t n, float *p, const float *update,
+                       float decay, float step_size);
 /** sums[c] = sum of squares of grid cell c (ZT_GRID elements) in fp64.
  *  \param[in]  x     [cells * 4096]
  *  \param[out] sums  [cells], host */

@@ -363,6 +363,35 @@ static zt_status cpu_adamw(zt_device *dev, const zt_adamw *call) {
   return ZT_OK;
 }
 
+/* Threads share the rows, and then the columns. */
+static zt_status cpu_factored(zt_device *dev, const zt_factored *call) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  const int64_t first = call->first / call->columns;
+  const int64_t rows = (call->first + call->n - 1) / call->columns + 1 - first;
+  const int64_t grain = zt_cpu_rows(call->columns);
+  if (call->phase == ZT_FACTORED_UPDATE) {
+    ZT_CPU_RANGES(cpu, rows, grain,
+                  cpu->k->factored_update(call, first + begin, first + end));
+    return ZT_OK;
+  }
+  ZT_CPU_RANGES(cpu, rows, grain,
+                cpu->k->factored_rows(call, first + begin, first + end));
+  if (call->column_sum)
+    ZT_CPU_RANGES(cpu, call->columns, 256,
+                  cpu->k->factored_columns(call, begin, end));
+  return ZT_OK;
+}
+
+static zt_status cpu_step_down(zt_device *dev, int64_t n, float *p,
+                               const float *update, float decay,
+                               float step_size) {
+  const zt_cpu_device *cpu = cpu_of(dev);
+  ZT_CPU_RANGES(cpu, n, ZT_CPU_ELEMENTS,
+                cpu->k->step_down(p + begin, update + begin, decay, step_size,
+                                  end - begin));
+  return ZT_OK;
+}
+
 static zt_status cpu_sum_squares(zt_device *dev, int64_t cells, const float *x,
                                  double *sums) {
   const zt_cpu_device *cpu = cpu_of(dev);
@@ -408,6 +437,8 @@ static const zt_device_ops cpu_ops = {
     .convert = cpu_convert,
     .accumulate = cpu_accumulate,
     .adamw = cpu_adamw,
+    .factored = cpu_factored,
+    .step_down = cpu_step_down,
     .sum_squares = cpu_sum_squares,
 };
 

@@ -85,6 +85,7 @@ NOTHING(embedding_forward, zt_embedding)
 NOTHING(embedding_backward, zt_embedding)
 NOTHING(cross_entropy, zt_cross_entropy)
 NOTHING(adamw, zt_adamw)
+NOTHING(factored, zt_factored)
 
 static zt_status null_argmax(zt_device *dev, int64_t rows, int64_t n,
                              const float *x, int32_t *index) {
@@ -108,6 +109,14 @@ static zt_status null_convert(zt_device *dev, int64_t n, zt_dtype from_dtype,
 static zt_status null_accumulate(zt_device *dev, int64_t n, float *to,
                                  const float *from) {
   (void) dev, (void) n, (void) to, (void) from;
+  return ZT_OK;
+}
+
+static zt_status null_step_down(zt_device *dev, int64_t n, float *p,
+                                const float *update, float decay,
+                                float step_size) {
+  (void) dev, (void) n, (void) p, (void) update, (void) decay;
+  (void) step_size;
   return ZT_OK;
 }
 
@@ -149,6 +158,8 @@ static const zt_device_ops null_ops = {
     .embedding_backward = null_embedding_backward,
     .cross_entropy = null_cross_entropy,
     .adamw = null_adamw,
+    .factored = null_factored,
+    .step_down = null_step_down,
     .argmax = null_argmax,
     .add = null_add,
     .convert = null_convert,

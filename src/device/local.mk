@@ -16,6 +16,7 @@ libztdevice_a_SOURCES = \
 # so how those are passed (-Wpsabi) does not matter.
 CPU_KERNELS = \
   src/device/cpu_kernels.h src/device/cpu_lanes.h src/device/cpu_vec.h \
+  src/device/cpu_factored.c \
   src/device/cpu_loss.c \
   src/device/cpu_norm.c \
   src/device/cpu_optim.c \

@@ -95,6 +95,22 @@ zt_status zt_params_finish(zt_params *params) {
   return status;
 }
 
+zt_status zt_params_copy(const zt_params *from, zt_params *to) {
+  for (int u = 0; u < from->n_units; u++) {
+    const zt_unit *unit = &from->units[u];
+    ZT_TRY(zt_params_begin_unit(to, unit->name));
+    for (int i = unit->first; i < unit->first + unit->count; i++) {
+      const zt_param *p = &from->list[i];
+      ZT_TRY(zt_params_add(to, p->name, p->ndim, p->dims, p->decay, p->init,
+                           NULL));
+    }
+  }
+  for (int i = 0; i < from->n_aliases; i++)
+    ZT_TRY(
+        zt_params_add_alias(to, from->aliases[i].name, from->aliases[i].param));
+  return ZT_OK;
+}
+
 void zt_params_free(zt_params *params) {
   for (int i = 0; i < params->count; i++)
     free(params->list[i].name);

@@ -67,6 +67,9 @@ zt_status zt_params_add(zt_params *params, const char *name, int ndim,
                         int *index);
 zt_status zt_params_add_alias(zt_params *params, const char *name, int param);
 zt_status zt_params_finish(zt_params *params);
+/** All of a finished table, to go on building.
+ *  \param[in,out] to  empty before */
+zt_status zt_params_copy(const zt_params *from, zt_params *to);
 void zt_params_free(zt_params *params);
 
 /** Index of a parameter by canonical name, -1 if there is none. */

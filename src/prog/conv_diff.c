@@ -30,6 +30,8 @@ typedef struct side {
   zt_source *source;
   zt_model *model;
   int *tensor_of;
+  zt_params params; /* of the model, and statistics of the optimizer if both
+                       sides may have them */
 } side;
 
 /* What both have: one state of one parameter. */
@@ -53,9 +55,9 @@ typedef struct comparison {
 
 static zt_status read_values(const side *s, int state, int param, int64_t begin,
                              int64_t count, float *values) {
-  const zt_params *params = &s->model->params;
+  const zt_params *params = &s->params;
   const zt_param *p = &params->list[param];
-  if (state == ZT_MASTER)
+  if (state == ZT_MASTER && param < s->model->params.count)
     return zt_source_read(s->source, s->tensor_of[param], begin, count, values);
   return zt_restart_read(zt_restart_of(s->source), state,
                          params->units[p->unit].start + p->at + begin, count,
@@ -116,9 +118,41 @@ static bool same_shape(const zt_param *a, const zt_param *b) {
          !memcmp(a->dims, b->dims, (size_t) a->ndim * sizeof *a->dims);
 }
 
+/* States that both have. */
+static int common_states(const comparison *c) {
+  const zt_restart *a = zt_restart_of(c->a.source);
+  const zt_restart *b = zt_restart_of(c->b.source);
+  if (!a || !b)
+    return 1;
+  return a->states < b->states ? a->states : b->states;
+}
+
+/* What a side has to compare with a restart or with a weights file. */
+static zt_status list_params(side *s, bool restarts) {
+  zt_params *to = &s->params, more = {0};
+  ZT_TRY(zt_params_copy(&s->model->params, to));
+  zt_status status = ZT_OK;
+  if (restarts)
+    status = zt_restart_statistics(zt_restart_of(s->source), &more);
+  if (status == ZT_OK && more.count > 0)
+    status = zt_params_begin_unit(to, "statistics");
+  for (int i = 0; i < more.count && status == ZT_OK; i++) {
+    const zt_param *p = &more.list[i];
+    status = zt_params_add(to, p->name, p->ndim, p->dims, false, p->init, NULL);
+  }
+  zt_params_free(&more);
+  return status == ZT_OK ? zt_params_finish(to) : status;
+}
+
+static zt_status list_both(comparison *c) {
+  bool restarts = zt_restart_of(c->a.source) && zt_restart_of(c->b.source);
+  ZT_TRY(list_params(&c->a, restarts));
+  return list_params(&c->b, restarts);
+}
+
 static zt_status list_pairs(comparison *c) {
-  const zt_params *a = &c->a.model->params, *b = &c->b.model->params;
-  const bool states = zt_restart_of(c->a.source) && zt_restart_of(c->b.source);
+  const zt_params *a = &c->a.params, *b = &c->b.params;
+  const int states = common_states(c);
   const size_t most = (size_t) a->count * ZT_STATES;
   c->pairs = zt_calloc(most, sizeof *c->pairs);
   c->start = zt_calloc(most + 1, sizeof *c->start);
@@ -126,7 +160,7 @@ static zt_status list_pairs(comparison *c) {
   c->unlike = zt_calloc(most, sizeof *c->unlike);
   if (!c->pairs || !c->start || !c->most || !c->unlike)
     return ZT_ERR_MEMORY;
-  for (int state = 0; state < (states ? ZT_STATES : 1); state++)
+  for (int state = 0; state < states; state++)
     for (int i = 0; i < a->count; i++) {
       int other = zt_params_find(b, a->list[i].name);
       if (other < 0 || !same_shape(&a->list[i], &b->list[other]))
@@ -149,6 +183,7 @@ static zt_status open_side(side *s, const char *path, zt_comm *comm) {
 static void close_side(side *s) {
   zt_model_destroy(&s->model);
   zt_source_close(&s->source);
+  zt_params_free(&s->params);
   free(s->tensor_of);
 }
 
@@ -156,7 +191,7 @@ static void close_side(side *s) {
 
 static void say_pair(comparison *c, int index) {
   const pair *p = &c->pairs[index];
-  const zt_param *param = &c->a.model->params.list[p->a];
+  const zt_param *param = &c->a.params.list[p->a];
   const char *state = p->state == ZT_MASTER ? "" : zt_state_name(p->state);
   const char *slash = *state ? "/" : "";
   double most;
@@ -173,15 +208,15 @@ static void say_pair(comparison *c, int index) {
 
 /* Parameters of one side that the other has not, or in another shape. */
 static void say_unpaired(comparison *c, const side *here, const side *there) {
-  const zt_params *params = &here->model->params;
+  const zt_params *params = &here->params;
   for (int i = 0; i < params->count; i++) {
     const zt_param *p = &params->list[i];
     char shape[96], other_shape[96];
-    int other = zt_params_find(&there->model->params, p->name);
+    int other = zt_params_find(&there->params, p->name);
     if (other < 0) {
       printf("%s: only in %s\n", p->name, here->path);
     } else {
-      const zt_param *q = &there->model->params.list[other];
+      const zt_param *q = &there->params.list[other];
       if (here != &c->a || same_shape(p, q))
         continue; /* said once */
       printf("%s: shape %s in %s, %s in %s\n", p->name,
@@ -227,6 +262,7 @@ static zt_status say(comparison *c) {
 static zt_status compare(comparison *c, char **paths, int *exit_code) {
   ZT_TRY(open_side(&c->a, paths[0], c->comm));
   ZT_TRY(open_side(&c->b, paths[1], c->comm));
+  ZT_TRY(zt_agree(c->comm, list_both(c)));
   ZT_TRY(zt_agree(c->comm, list_pairs(c)));
   ZT_TRY(compare_pairs(c));
   ZT_TRY(zt_agree(c->comm, c->comm->rank == 0 ? say(c) : ZT_OK));

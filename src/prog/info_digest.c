@@ -48,14 +48,15 @@ static zt_status compute(zt_source *source, uint64_t *digest) {
 
 /* ---- The whole state of a restart ---- */
 
-/* This rank's share of one state of all parameters. */
+/* This rank's share of one state of all parameters of a table, which begins at
+ * `start` in the global flat space. */
 static zt_status add_state(zt_restart *restart, const zt_params *params,
-                           int state, float *buffer, uint64_t *sum) {
+                           int64_t start, int state, float *buffer,
+                           uint64_t *sum) {
   static const char *const prefixes[] = {[ZT_MASTER] = "parameters",
                                          [ZT_EXP_AVG] = "exp_avg",
                                          [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   const zt_comm *comm = restart->comm;
-  int64_t start = 0; /* in the global flat space */
   for (int i = 0; i < params->count; start += params->list[i++].numel) {
     const zt_param *p = &params->list[i];
     const int64_t bytes[] = {0, p->numel * (int64_t) sizeof *buffer};
@@ -72,6 +73,17 @@ static zt_status add_state(zt_restart *restart, const zt_params *params,
   return ZT_OK;
 }
 
+static zt_status add_statistics(zt_restart *restart, float *buffer,
+                                uint64_t *sum) {
+  zt_params table = {0};
+  zt_status status = zt_restart_statistics(restart, &table);
+  if (status == ZT_OK)
+    status = add_state(restart, &table, restart->numel - restart->statistics,
+                       ZT_MASTER, buffer, sum);
+  zt_params_free(&table);
+  return status;
+}
+
 static zt_status compute_state(zt_source *source, uint64_t *digest) {
   zt_restart *restart = zt_restart_of(source);
   zt_model *model = NULL;
@@ -86,8 +98,10 @@ static zt_status compute_state(zt_source *source, uint64_t *digest) {
   if (status == ZT_OK)
     status = zt_weights_model(source, 0, &model, NULL);
   *digest = 0;
-  for (int s = 0; s < ZT_STATES && status == ZT_OK; s++)
-    status = add_state(restart, &model->params, s, buffer, digest);
+  for (int s = 0; s < restart->states && status == ZT_OK; s++)
+    status = add_state(restart, &model->params, 0, s, buffer, digest);
+  if (status == ZT_OK)
+    status = add_statistics(restart, buffer, digest);
   zt_model_destroy(&model);
   free(buffer);
   ZT_TRY(zt_agree(source->comm, status));

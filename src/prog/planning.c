@@ -64,7 +64,7 @@ static zt_status make_plan(zt_comm *comm, const zt_settings *settings,
   if (status == ZT_OK && settings->train.eval_every > 0)
     status = zt_plan_add_answers(plan, model, settings, dev);
   if (status == ZT_OK)
-    zt_plan_add_saves(plan, model, settings, config_bytes);
+    status = zt_plan_add_saves(plan, model, settings, config_bytes);
   zt_device_destroy(&dev);
   return zt_agree(comm, status);
 }

@@ -2,11 +2,13 @@
 noinst_LIBRARIES += libzttrain.a
 ZT_LAYERS += libzttrain.a
 libzttrain_a_SOURCES = \
+  src/train/adafactor.c src/train/adafactor.h \
   src/train/answers.c src/train/answers.h \
   src/train/attempts.c src/train/attempts.h \
   src/train/batch.c src/train/batch.h \
   src/train/data.c src/train/data.h \
   src/train/evaluate.c src/train/evaluate.h \
+  src/train/exact.c src/train/exact.h \
   src/train/generate.c src/train/generate.h \
   src/train/generate_beam.c src/train/generate_inside.h \
   src/train/optim.c src/train/optim.h \

@@ -4,49 +4,11 @@
 #include "base/beat.h"
 #include "base/grid.h"
 #include "base/memory.h"
+#include "train/exact.h"
 #include "train/rates.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
-
-/* ---- Exact sums ---- */
-
-/* Two limbs of 34 bits: 2^28 numbers can be added before one overflows. */
-enum { LIMB = 34 };
-
-zt_status zt_exact_sum(zt_comm *comm, const double *values, int64_t n,
-                       double *sum) {
-  int64_t largest = INT_MIN; /* exponent; INT_MAX: not finite */
-  for (int64_t i = 0; i < n; i++) {
-    int exponent = INT_MIN;
-    if (!isfinite(values[i]))
-      exponent = INT_MAX;
-    else if (values[i] > 0)
-      frexp(values[i], &exponent);
-    if (exponent > largest)
-      largest = exponent;
-  }
-  ZT_TRY(zt_comm_all_reduce(comm, &largest, 1, ZT_MAX));
-  int64_t limbs[2] = {0, 0};
-  for (int64_t i = 0; i < n && largest != INT_MAX && largest != INT_MIN; i++) {
-    double scaled = ldexp(values[i], LIMB - (int) largest); /* <= 2^34 */
-    double high = floor(scaled);
-    limbs[0] += (int64_t) high;
-    limbs[1] += (int64_t) ldexp(scaled - high, LIMB);
-  }
-  ZT_TRY(zt_comm_all_reduce(comm, limbs, 2, ZT_SUM));
-  if (largest == INT_MAX)
-    *sum = NAN;
-  else if (largest == INT_MIN)
-    *sum = 0;
-  else
-    *sum = ldexp((double) limbs[0] + ldexp((double) limbs[1], -LIMB),
-                 (int) largest - LIMB);
-  return ZT_OK;
-}
-
-/* ---- Optimizer ---- */
 
 /* Elements updated at once: a restart being written follows in such pieces. */
 enum { PIECE = 64 * ZT_GRID };
@@ -62,8 +24,9 @@ typedef struct run {
 
 struct zt_optim {
   zt_zero3 *zero3;
-  zt_adamw_options options;
-  double *cells; /* [grid cells of the shard] sums of squares */
+  zt_optim_options options;
+  double *cells;           /* [grid cells of the shard] sums of squares */
+  zt_adafactor *adafactor; /* NULL: AdamW */
   run *runs;
   int n_runs;
   zt_before_change before;
@@ -72,7 +35,8 @@ struct zt_optim {
 };
 
 /* The part of a parameter that lies in this rank's slice, added to the runs. */
-static zt_status add_run(zt_optim *o, const zt_param *p, double rate) {
+static zt_status add_run(zt_optim *o, const zt_param *p, double rate,
+                         bool decay) {
   const zt_shard *shard = &o->zero3->shard;
   int64_t slice = shard->slice[p->unit], first = slice * shard->rank;
   int64_t begin = p->at - first, end = begin + p->numel;
@@ -80,7 +44,6 @@ static zt_status add_run(zt_optim *o, const zt_param *p, double rate) {
   end = end > slice ? slice : end;
   if (begin >= end)
     return ZT_OK;
-  bool decay = p->decay || o->options.decay_all;
   run *last = o->n_runs ? &o->runs[o->n_runs - 1] : NULL;
   if (last && last->unit == p->unit && last->decay == decay &&
       last->rate == rate) {
@@ -94,22 +57,41 @@ static zt_status add_run(zt_optim *o, const zt_param *p, double rate) {
   return ZT_OK;
 }
 
-zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
+static zt_status make_adafactor(zt_optim *o, const double *rates,
+                                const bool *decays) {
+  zt_adafactor_options options = o->options.adafactor;
+  options.weight_decay = o->options.weight_decay;
+  if (o->options.kind != ZT_ADAFACTOR)
+    return ZT_OK;
+  return zt_adafactor_create(o->zero3, &options, rates, decays, &o->adafactor);
+}
+
+static zt_status make(zt_optim *o, double *rates, bool *decays) {
+  const zt_params *params = &o->zero3->model->params;
+  size_t cells = (size_t) (o->zero3->shard.numel / ZT_GRID);
+  o->cells = zt_calloc(cells, sizeof *o->cells);
+  if (!o->cells || !rates || !decays)
+    return ZT_ERR_MEMORY;
+  ZT_TRY(zt_param_rates(params, o->options.freeze, o->options.lr_scale, rates));
+  for (int i = 0; i < params->count; i++) {
+    decays[i] = params->list[i].decay || o->options.decay_all;
+    ZT_TRY(add_run(o, &params->list[i], rates[i], decays[i]));
+  }
+  return make_adafactor(o, rates, decays);
+}
+
+zt_status zt_optim_create(zt_zero3 *zero3, const zt_optim_options *options,
                           zt_optim **optim) {
   zt_optim *o = zt_calloc(1, sizeof *o);
   if (!o)
     return ZT_ERR_MEMORY;
   *o = (zt_optim){.zero3 = zero3, .options = *options};
-  const zt_params *params = &zero3->model->params;
-  o->cells =
-      zt_calloc((size_t) (zero3->shard.numel / ZT_GRID), sizeof *o->cells);
-  double *rates = zt_calloc((size_t) params->count, sizeof *rates);
-  zt_status status = o->cells && rates ? ZT_OK : ZT_ERR_MEMORY;
-  if (status == ZT_OK)
-    status = zt_param_rates(params, options->freeze, options->lr_scale, rates);
-  for (int i = 0; i < params->count && status == ZT_OK; i++)
-    status = add_run(o, &params->list[i], rates[i]);
+  size_t params = (size_t) zero3->model->params.count;
+  double *rates = zt_calloc(params, sizeof *rates);
+  bool *decays = zt_calloc(params, sizeof *decays);
+  zt_status status = make(o, rates, decays);
   free(rates);
+  free(decays);
   if (status != ZT_OK) {
     zt_optim_destroy(&o);
     return status;
@@ -121,10 +103,15 @@ zt_status zt_optim_create(zt_zero3 *zero3, const zt_adamw_options *options,
 void zt_optim_destroy(zt_optim **optim) {
   if (!*optim)
     return;
+  zt_adafactor_destroy(&(*optim)->adafactor);
   free((*optim)->cells);
   free((*optim)->runs);
   free(*optim);
   *optim = NULL;
+}
+
+size_t zt_optim_bytes(const zt_optim *optim) {
+  return optim && optim->adafactor ? zt_adafactor_bytes(optim->adafactor) : 0;
 }
 
 /* First parameter of a grid cell that has a gradient which is not finite. */
@@ -203,22 +190,17 @@ static zt_status update_piece(zt_optim *o, const zt_adamw *alike, int64_t at,
   return zt_adamw_run(z->dev, &call);
 }
 
-zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
-                          double lr, int64_t t) {
-  const zt_zero3 *z = optim->zero3;
-  const zt_adamw_options *a = &optim->options;
-  double factor = 1;
-  if (a->clip > 0 && a->clip / (norm + 1e-6) < 1)
-    factor = a->clip / (norm + 1e-6);
-  ZT_TRY(zt_fault_check(ZT_FAULT_UPDATE));
-  zt_adamw call = {.scale = (float) (factor / (double) targets),
+static zt_status adamw_step(zt_optim *o, float scale, double lr, int64_t t) {
+  const zt_zero3 *z = o->zero3;
+  const zt_optim_options *a = &o->options;
+  zt_adamw call = {.scale = scale,
                    .beta2 = (float) a->beta2,
                    .eps = (float) a->eps,
                    .rate1 = (float) (1 - a->beta1),
                    .rate2 = (float) (1 - a->beta2),
                    .root_c2 = (float) sqrt(1 - pow(a->beta2, (double) t))};
-  for (int i = 0; i < optim->n_runs; i++) {
-    const run *r = &optim->runs[i];
+  for (int i = 0; i < o->n_runs; i++) {
+    const run *r = &o->runs[i];
     int64_t first = z->shard.at[r->unit] + r->at;
     const float *gradient = zt_zero3_sum(z, r->unit) + r->at;
     const double rate = lr * r->rate;
@@ -227,8 +209,22 @@ zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
     call.decay = r->decay ? (float) (1 - rate * a->weight_decay) : 1;
     call.step_size = (float) (rate / (1 - pow(a->beta1, (double) t)));
     for (int64_t x = 0; x < r->n; x += PIECE)
-      ZT_TRY(update_piece(optim, &call, first + x, gradient + x,
+      ZT_TRY(update_piece(o, &call, first + x, gradient + x,
                           r->n - x < PIECE ? r->n - x : PIECE));
   }
   return ZT_OK;
+}
+
+zt_status zt_optim_update(zt_optim *optim, double norm, int64_t targets,
+                          double lr, int64_t t) {
+  const double clip = optim->options.clip;
+  double factor = 1;
+  if (clip > 0 && clip / (norm + 1e-6) < 1)
+    factor = clip / (norm + 1e-6);
+  ZT_TRY(zt_fault_check(ZT_FAULT_UPDATE));
+  const float scale = (float) (factor / (double) targets);
+  if (optim->adafactor)
+    return zt_adafactor_update(optim->adafactor, scale, lr, t, optim->before,
+                               optim->before_context);
+  return adamw_step(optim, scale, lr, t);
 }

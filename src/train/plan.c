@@ -3,7 +3,6 @@
 
 #include "comm/comm_null.h"
 #include "device/device_null.h"
-#include "io/restart.h"
 #include "train/answers.h"
 
 #include <inttypes.h>
@@ -42,6 +41,26 @@ static int64_t target_length_of(const zt_settings *settings,
                                 : settings->data.length;
 }
 
+static zt_optim_options optim_options_of(const zt_settings *settings) {
+  const double *betas = settings->train.optimizer.betas;
+  return (zt_optim_options){
+      .kind = settings->train.optimizer.name,
+      .beta1 = betas[0],
+      .beta2 = betas[1],
+      .eps = settings->train.optimizer.eps,
+      .adafactor = {.decay_rate = settings->train.optimizer.decay_rate,
+                    .clip_threshold = settings->train.optimizer.clip_threshold,
+                    .eps1 = settings->train.optimizer.adafactor_eps[0],
+                    .eps2 = settings->train.optimizer.adafactor_eps[1],
+                    .scale_parameter =
+                        settings->train.optimizer.scale_parameter},
+      .weight_decay = settings->train.optimizer.weight_decay,
+      .decay_all = settings->train.optimizer.decay_on == ZT_DECAY_ALL,
+      .clip = settings->train.optimizer.clip,
+      .freeze = settings->train.optimizer.freeze,
+      .lr_scale = settings->train.optimizer.lr_scale};
+}
+
 zt_step_options zt_step_options_of(const zt_settings *settings,
                                    const zt_model *model) {
   return (zt_step_options){
@@ -61,14 +80,7 @@ zt_step_options zt_step_options_of(const zt_settings *settings,
                .z_loss = settings->train.z_loss},
       .prefetch = (int) settings->zero.prefetch,
       .evaluates = settings->train.eval_every > 0,
-      .adamw = {.beta1 = settings->train.optimizer.betas[0],
-                .beta2 = settings->train.optimizer.betas[1],
-                .eps = settings->train.optimizer.eps,
-                .weight_decay = settings->train.optimizer.weight_decay,
-                .decay_all = settings->train.optimizer.decay_on == ZT_DECAY_ALL,
-                .clip = settings->train.optimizer.clip,
-                .freeze = settings->train.optimizer.freeze,
-                .lr_scale = settings->train.optimizer.lr_scale}};
+      .optim = optim_options_of(settings)};
 }
 
 zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
@@ -125,13 +137,21 @@ static zt_status run_counting(const zt_model *model, zt_device *dev,
   return status;
 }
 
+static int64_t restart_bytes(const zt_model *model,
+                             const zt_step_options *options) {
+  const zt_params *params = &model->params;
+  if (options->optim.kind == ZT_ADAFACTOR)
+    return 4 * (params->numel + zt_adafactor_statistics(params));
+  return ZT_STATES * 4 * params->numel;
+}
+
 zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
                        const zt_device *like, int ranks, zt_plan *plan) {
   zt_device *dev = NULL;
   zt_comm *comm = NULL;
   *plan = (zt_plan){.ranks = ranks,
                     .parameters = model->params.numel,
-                    .restart_bytes = ZT_STATES * 4 * model->params.numel,
+                    .restart_bytes = restart_bytes(model, options),
                     .largest_unit = zt_params_largest_unit(&model->params)};
   zt_status status = zt_device_null_create(like, &dev);
   if (status == ZT_OK)
@@ -139,8 +159,9 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
   if (status == ZT_OK)
     status = run_counting(model, dev, comm, options, plan);
   if (status == ZT_OK) {
-    plan->total =
-        arenas_of(&plan->sizes) + plan->sizes.pass.host + plan->sizes.inputs;
+    const zt_step_sizes *sizes = &plan->sizes;
+    plan->total = arenas_of(sizes) + sizes->pass.host + sizes->inputs +
+                  sizes->zero3.host + sizes->optim;
     plan->on_device = like->ops->free_memory ? arenas_of(&plan->sizes) : 0;
   }
   zt_comm_destroy(&comm);
@@ -148,11 +169,25 @@ zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
   return status;
 }
 
-void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
-                       const zt_settings *settings, int64_t config_bytes) {
-  plan->saves = zt_restart_writer_bytes(
-      &model->params, plan->ranks, settings->restart.staging, config_bytes);
+zt_restart_options zt_restart_options_of(const zt_settings *settings) {
+  return (zt_restart_options){
+      .ranks_per_part = (int) settings->restart.ranks_per_part,
+      .staging = settings->restart.staging,
+      .statistics = settings->train.optimizer.name == ZT_ADAFACTOR};
+}
+
+zt_status zt_plan_add_saves(zt_plan *plan, const zt_model *model,
+                            const zt_settings *settings, int64_t config_bytes) {
+  const zt_restart_options options = zt_restart_options_of(settings);
+  zt_params stored = {0};
+  if (options.statistics)
+    ZT_TRY(zt_adafactor_stored(&model->params, &stored));
+  plan->saves =
+      zt_restart_writer_bytes(options.statistics ? &stored : &model->params,
+                              plan->ranks, &options, config_bytes);
   plan->total += plan->saves;
+  zt_params_free(&stored);
+  return ZT_OK;
 }
 
 zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
@@ -184,7 +219,7 @@ static void format_table(const zt_plan *p, zt_text *text) {
               "memory of each rank\n",
               p->parameters, p->ranks, p->ranks > 1 ? "s" : "",
               p->largest_unit);
-  add_line(text, "state", (double) s->zero3.state,
+  add_line(text, "state", (double) (s->zero3.state + s->zero3.host),
            "master weights, moments, accumulated gradients");
   add_line(text, "units", (double) s->zero3.units,
            "gathered units and one unit's gradient");
@@ -193,6 +228,9 @@ static void format_table(const zt_plan *p, zt_text *text) {
   add_line(text, "work", (double) s->pass.work, "activations of one stage");
   add_line(text, "fixed", (double) s->pass.fixed,
            "inputs, tables, gradients between stages");
+  if (s->optim > 0)
+    add_line(text, "optimizer", (double) s->optim,
+             "statistics of tensors being made");
   add_line(text, "host", (double) (s->pass.host + s->inputs),
            "records, token ids of a step");
   if (p->answers > 0)
@@ -220,15 +258,15 @@ static void format_json(const zt_plan *p, zt_text *text) {
       "{\"parameters\": %" PRId64 ", \"ranks\": %d, \"largest_unit\": %" PRId64
       ", \"bytes\": {\"state\": %zu, \"units\": %zu, \"staging\": %zu, "
       "\"saved\": %zu, \"work\": %zu, \"fixed\": %zu, \"host\": %zu, "
-      "\"answers\": %zu, \"saves\": %zu, \"total\": %zu}, \"micro_batches\": "
-      "%" PRId64 ", \"rounds\": %" PRId64
+      "\"optimizer\": %zu, \"answers\": %zu, \"saves\": %zu, \"total\": %zu}, "
+      "\"micro_batches\": %" PRId64 ", \"rounds\": %" PRId64
       ", \"idle\": %.6g, \"flops\": %.17g, \"gathered_bytes\": %" PRIu64
       ", \"reduced_bytes\": %" PRIu64 ", \"restart_bytes\": %" PRId64 "}\n",
-      p->parameters, p->ranks, p->largest_unit, s->zero3.state, s->zero3.units,
-      s->zero3.staging, s->pass.saved, s->pass.work, s->pass.fixed,
-      s->pass.host + s->inputs, p->answers, p->saves, p->total,
-      p->micro_batches, p->rounds, p->idle, p->flops, p->gathered, p->reduced,
-      p->restart_bytes);
+      p->parameters, p->ranks, p->largest_unit, s->zero3.state + s->zero3.host,
+      s->zero3.units, s->zero3.staging, s->pass.saved, s->pass.work,
+      s->pass.fixed, s->pass.host + s->inputs, s->optim, p->answers, p->saves,
+      p->total, p->micro_batches, p->rounds, p->idle, p->flops, p->gathered,
+      p->reduced, p->restart_bytes);
 }
 
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text) {

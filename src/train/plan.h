@@ -7,6 +7,7 @@
 
 #include "base/settings.h"
 #include "base/text.h"
+#include "io/restart.h"
 #include "train/step.h"
 
 typedef struct zt_plan {
@@ -45,10 +46,14 @@ zt_batch_spec zt_batch_spec_of(const zt_settings *settings,
 zt_status zt_plan_make(const zt_model *model, const zt_step_options *options,
                        const zt_device *like, int ranks, zt_plan *plan);
 
+/** How restarts are written, as the settings have it. */
+zt_restart_options zt_restart_options_of(const zt_settings *settings);
+
 /** Add what saves take.  Local.
- *  \param[in] config_bytes  of the files beside the weights; 0 if unknown */
-void zt_plan_add_saves(zt_plan *plan, const zt_model *model,
-                       const zt_settings *settings, int64_t config_bytes);
+ *  \param[in] config_bytes  of the files beside the weights; 0 if unknown
+ *  \return ZT_ERR_MEMORY. */
+zt_status zt_plan_add_saves(zt_plan *plan, const zt_model *model,
+                            const zt_settings *settings, int64_t config_bytes);
 
 /** Add what evaluation by generation takes, if train.eval_generate asks for it.
  *  Local.

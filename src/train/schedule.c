@@ -14,7 +14,14 @@ static double half_cosine(double x) {
   return x < 1 ? 0.5 * (1 + cos(M_PI * x)) : 0;
 }
 
+/* As Adafactor has it, whatever the schedule says. */
+static double relative_step(bool warmup, int64_t step) {
+  return fmin(warmup ? 1e-6 * (double) step : 1e-2, 1 / sqrt((double) step));
+}
+
 double zt_learning_rate(const zt_settings *settings, int64_t step) {
+  if (settings->train.optimizer.relative_step)
+    return relative_step(settings->train.optimizer.warmup_init, step);
   double lr = settings->train.optimizer.lr;
   double least = settings->train.schedule.min_lr;
   int64_t warmup = settings->train.schedule.warmup;

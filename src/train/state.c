@@ -4,11 +4,13 @@
 #include "base/memory.h"
 #include "comm/agree.h"
 #include "io/digest.h"
+#include "train/adafactor.h"
 #include "train/watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PIECE = 1 << 20 }; /* elements on their way: 4 MiB */
 
@@ -106,6 +108,21 @@ static zt_status digest_piece(void *context, const piece *part) {
   return ZT_OK;
 }
 
+/* Every rank has them: the first one counts them. */
+static zt_status digest_statistics(const zt_zero3 *z, uint64_t *sum) {
+  zt_params table = {0};
+  if (z->options.statistics == 0 || z->comm->rank != 0)
+    return ZT_OK;
+  ZT_TRY(zt_adafactor_stored(&z->model->params, &table));
+  for (int i = table.units[table.n_units - 1].first; i < table.count; i++) {
+    const zt_param *p = &table.list[i];
+    *sum += zt_digest_part("parameters", p, ZT_FP32, z->statistics + p->at, 0,
+                           p->numel);
+  }
+  zt_params_free(&table);
+  return ZT_OK;
+}
+
 /* The sum of all ranks, with the step. */
 static zt_status add_up(zt_comm *comm, uint64_t sum, int64_t step,
                         uint64_t *digest) {
@@ -122,10 +139,12 @@ static zt_status add_up(zt_comm *comm, uint64_t sum, int64_t step,
 zt_status zt_state_digest(zt_zero3 *zero3, int64_t step, uint64_t *digest) {
   digesting d = {.zero3 = zero3, .buffer = zt_calloc(PIECE, sizeof(float))};
   zt_status status = d.buffer ? ZT_OK : ZT_ERR_MEMORY;
-  int states = step >= 0 ? ZT_STATES : 1;
+  int states = step >= 0 && zero3->options.moments ? ZT_STATES : 1;
   for (d.state = 0; d.state < states && status == ZT_OK; d.state++)
     status = each_piece(zero3, digest_piece, &d);
   free(d.buffer);
+  if (status == ZT_OK && step >= 0)
+    status = digest_statistics(zero3, &d.sum);
   ZT_TRY(zt_agree(zero3->comm, status));
   return add_up(zero3->comm, d.sum, step, digest);
 }
@@ -158,6 +177,22 @@ static zt_status resume_piece(void *context, int state, int64_t at, int64_t n,
   return ZT_OK;
 }
 
+/* Read by the first rank, for all. */
+static zt_status resume_statistics(zt_zero3 *z, zt_restart *restart,
+                                   uint64_t *sum) {
+  const int64_t n = z->options.statistics;
+  if (n == 0 || z->comm->rank != 0)
+    return ZT_OK;
+  ZT_TRY(zt_restart_read(restart, ZT_MASTER, restart->numel - n, n,
+                         z->statistics));
+  return digest_statistics(z, sum);
+}
+
+bool zt_state_is_alike(const zt_zero3 *zero3, const zt_restart *restart) {
+  return restart->statistics == zero3->options.statistics &&
+         (restart->states == ZT_STATES) == zero3->options.moments;
+}
+
 zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart,
                           uint64_t *digest, bool *damaged) {
   digesting d = {.zero3 = zero3, .buffer = zt_calloc(PIECE, sizeof(float))};
@@ -166,16 +201,38 @@ zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart,
                                        &zero3->shard, resume_piece, &d)
                : ZT_ERR_MEMORY;
   free(d.buffer);
+  if (status == ZT_OK)
+    status = resume_statistics(zero3, restart, &d.sum);
   *damaged = status == ZT_ERR_DATA;
   ZT_TRY(zt_restart_agree(zero3->comm, status, damaged));
+  if (zero3->options.statistics > 0)
+    ZT_TRY(zt_comm_broadcast(
+        zero3->comm, zero3->statistics,
+        (size_t) zero3->options.statistics * sizeof *zero3->statistics, 0));
   return add_up(zero3->comm, d.sum, restart->step, digest);
 }
 
 /* ---- Saving ---- */
 
+/* This rank's slice of the statistics is the last one of what is stored. */
+static void read_statistics(const zt_zero3 *z, int64_t at, int64_t n,
+                            float *values) {
+  const int64_t all = z->options.statistics;
+  int64_t from = zt_shard_slice(all, z->shard.ranks) * z->shard.rank + at;
+  int64_t there = from < all ? all - from : 0;
+  there = there < n ? there : n;
+  memcpy(values, z->statistics + (there ? from : 0),
+         (size_t) there * sizeof *values);
+  memset(values + there, 0, (size_t) (n - there) * sizeof *values);
+}
+
 zt_status zt_state_read(void *zero3, int state, int64_t at, int64_t n,
                         float *values) {
   const zt_zero3 *z = zero3;
+  if (at >= z->shard.numel) {
+    read_statistics(z, at - z->shard.numel, n, values);
+    return ZT_OK;
+  }
   return zt_device_download(z->dev, values, state_of(z, state) + at,
                             (size_t) n * sizeof *values);
 }

@@ -13,7 +13,10 @@
 /** Fill the master slices from a source; each rank reads its own alone.
  *  Collective.  \return agreed status. */
 zt_status zt_state_load(zt_zero3 *zero3, zt_source *source);
-/** Fill master and moments from a restart of any number of ranks.
+/** Whether a restart holds what the optimizer here keeps.  Local. */
+bool zt_state_is_alike(const zt_zero3 *zero3, const zt_restart *restart);
+/** Fill master and moments or statistics from a restart of any number of ranks
+ *  that is alike.
  *  Collective.
  *  \param[out] digest   of the state as it stands on the device then
  *  \param[out] damaged  a checksum proved the data wrong

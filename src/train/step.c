@@ -83,15 +83,19 @@ static zt_status make_visits(zt_step *step) {
 static zt_status make(zt_step *step, const zt_model *model, zt_device *dev,
                       zt_comm *comm, const zt_step_sizes *sizes) {
   const zt_step_options *o = &step->options;
-  zt_zero3_options zero3 = {.training = o->pass.training,
-                            .prefetch = o->prefetch,
-                            .dtype = o->pass.dtype};
+  const bool adafactor = o->optim.kind == ZT_ADAFACTOR && o->pass.training;
+  zt_zero3_options zero3 = {
+      .training = o->pass.training,
+      .moments = o->optim.kind == ZT_ADAMW,
+      .statistics = adafactor ? zt_adafactor_statistics(&model->params) : 0,
+      .prefetch = o->prefetch,
+      .dtype = o->pass.dtype};
   ZT_TRY(zt_zero3_create(model, dev, comm, &zero3, sizes ? &sizes->zero3 : NULL,
                          &step->zero3));
   ZT_TRY(zt_pass_create(model, dev, &o->pass, sizes ? &sizes->pass : NULL,
                         &step->pass));
   if (o->pass.training)
-    ZT_TRY(zt_optim_create(step->zero3, &o->adamw, &step->optim));
+    ZT_TRY(zt_optim_create(step->zero3, &o->optim, &step->optim));
   step->micro_batches = o->batch / o->microbatch;
   step->rounds = rounds_of(step, step->micro_batches);
   ZT_TRY(make_inputs(step));
@@ -138,7 +142,8 @@ void zt_step_destroy(zt_step **step) {
 zt_step_sizes zt_step_peak(const zt_step *step) {
   return (zt_step_sizes){.zero3 = zt_zero3_peak(step->zero3),
                          .pass = zt_pass_peak(step->pass),
-                         .inputs = step->inside->ids_bytes};
+                         .inputs = step->inside->ids_bytes,
+                         .optim = zt_optim_bytes(step->optim)};
 }
 
 double zt_step_idle_share(const zt_step *step) {

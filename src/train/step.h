@@ -20,7 +20,7 @@ typedef struct zt_step_options {
                          only evaluate, and has parameters alone */
   int prefetch;
   bool evaluates; /* zt_step_evaluate() will be called: counted in plans */
-  zt_adamw_options adamw;
+  zt_optim_options optim;
 } zt_step_options;
 
 /** Arena sizes in bytes; made by planning. */
@@ -28,6 +28,7 @@ typedef struct zt_step_sizes {
   zt_zero3_sizes zero3;
   zt_pass_sizes pass;
   size_t inputs; /* host: token ids of one step */
+  size_t optim;  /* what the optimizer works with */
 } zt_step_sizes;
 
 typedef struct zt_step_result {
@@ -72,7 +73,7 @@ zt_step_sizes zt_step_peak(const zt_step *step);
  *  Collective.  A failure while computing ends all ranks (zt_fatal).
  *  \param[in]  batch   NULL on a device that only counts
  *  \param[in]  number  of the step, from 1
- *  \param[in]  update  number of the AdamW update it will be, from 1
+ *  \param[in]  update  number of the update it will be, from 1
  *  \return agreed: ZT_ERR_DATA, ZT_ERR_IO of the token file; without a batch,
  *          local: ZT_ERR_MEMORY, ZT_ERR_INTERNAL. */
 zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,

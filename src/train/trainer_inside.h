@@ -48,6 +48,7 @@ typedef struct zt_trainer {
   zt_plan plan;
   zt_step *step;
   zt_phases phases;
+  zt_params stored; /* what restarts hold, if that is more than the model */
   zt_restart_writer *writer;
   json_t *configuration, *provenance;
   zt_metrics *metrics; /* rank 0 alone */

@@ -153,6 +153,13 @@ static zt_status load_restart(zt_trainer *t, zt_restart *restart,
                  restart->path, digest, restart->digest);
 }
 
+/* Parameters alone, after a change of optimizer that was allowed. */
+static zt_status load_parameters(zt_trainer *t) {
+  zt_info("the restart is of another optimizer: its state begins anew");
+  t->updates = 0;
+  return zt_state_load(t->step->zero3, t->source);
+}
+
 zt_status zt_trainer_load(zt_trainer *t) {
   zt_restart *restart = zt_restart_of(t->source);
   if (!restart)
@@ -161,8 +168,10 @@ zt_status zt_trainer_load(zt_trainer *t) {
     bool damaged = false;
     ZT_TRY(
         zt_agree(t->comm, zt_restart_check_params(restart, &t->model->params)));
-    zt_status status = load_restart(t, restart, &damaged);
     t->first = t->done = restart->step;
+    if (!zt_state_is_alike(t->step->zero3, restart))
+      return load_parameters(t);
+    zt_status status = load_restart(t, restart, &damaged);
     t->updates = restart->updates;
     if (status == ZT_OK || !damaged || t->candidate < 0)
       return status;

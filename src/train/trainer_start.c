@@ -94,8 +94,9 @@ static zt_status allocate(zt_trainer *t) {
       zt_plan_make(t->model, &options, t->dev, t->comm->size, &t->plan);
   if (status == ZT_OK && t->answers)
     status = zt_plan_add_answers(&t->plan, t->model, t->settings, t->dev);
-  zt_plan_add_saves(&t->plan, t->model, t->settings,
-                    zt_source_config_bytes(t->source));
+  if (status == ZT_OK)
+    status = zt_plan_add_saves(&t->plan, t->model, t->settings,
+                               zt_source_config_bytes(t->source));
   zt_comm_local_rank(t->comm, &count);
   if (status == ZT_OK)
     status = zt_plan_check_memory(&t->plan, t->dev, count);
@@ -154,13 +155,15 @@ static json_t *describe_model(const zt_trainer *t) {
 }
 
 static zt_status create_writer(zt_trainer *t) {
+  const zt_restart_options options = zt_restart_options_of(t->settings);
+  const zt_params *params = &t->model->params;
+  if (options.statistics) {
+    ZT_TRY(zt_agree(t->comm, zt_adafactor_stored(params, &t->stored)));
+    params = &t->stored;
+  }
   json_t *model = describe_model(t);
   zt_status status = zt_restart_writer_create(
-      t->restart_dir, &t->model->params, model, t->source,
-      &(zt_restart_options){.ranks_per_part =
-                                (int) t->settings->restart.ranks_per_part,
-                            .staging = t->settings->restart.staging},
-      t->comm, &t->writer);
+      t->restart_dir, params, model, t->source, &options, t->comm, &t->writer);
   json_decref(model);
   if (status == ZT_OK)
     zt_optim_guard(t->step->optim, zt_trainer_guard, t);
@@ -291,7 +294,8 @@ static zt_status check_attempts(const zt_trainer *t) {
  * many bytes was. */
 static void guess_save(zt_trainer *t) {
   enum { SLOWER = 4 };
-  int states = zt_restart_of(t->source) ? 1 : ZT_STATES;
+  const bool all = t->step->zero3->options.moments && !zt_restart_of(t->source);
+  int states = all ? ZT_STATES : 1;
   t->longest_save = SLOWER * states * t->phases.ns[ZT_PHASE_LOAD];
 }
 
@@ -354,6 +358,7 @@ void zt_trainer_free(zt_trainer *t) {
   zt_metrics_close(&t->metrics);
   zt_tensorboard_close(&t->tensorboard);
   zt_restart_writer_destroy(&t->writer);
+  zt_params_free(&t->stored);
   zt_watchdog_stop(&t->watchdog);
   zt_step_destroy(&t->step);
   zt_answers_destroy(&t->answers);

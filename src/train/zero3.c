@@ -85,10 +85,12 @@ static zt_status make_state(zt_zero3 *z) {
   ZT_TRY(zt_device_zero(z->dev, z->master, bytes));
   if (!z->options.training)
     return ZT_OK;
-  ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg));
-  ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg_sq));
-  ZT_TRY(zt_device_zero(z->dev, z->exp_avg, bytes));
-  ZT_TRY(zt_device_zero(z->dev, z->exp_avg_sq, bytes));
+  if (z->options.moments) {
+    ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg));
+    ZT_TRY(push(a, z->shard.numel, sizeof(float), &z->exp_avg_sq));
+    ZT_TRY(zt_device_zero(z->dev, z->exp_avg, bytes));
+    ZT_TRY(zt_device_zero(z->dev, z->exp_avg_sq, bytes));
+  }
   for (int s = 0; s < model->n_stages; s++)
     ZT_TRY(push(a, z->shard.slice[model->stages[s].unit], sizeof(float),
                 &z->accumulated[s]));
@@ -152,6 +154,10 @@ static zt_status make(zt_zero3 *z) {
   init_arena(z, &in->units, "units", in->sizes.units, in->units_memory);
   init_arena(z, &in->staging, "staging", in->sizes.staging, in->staging_memory);
   ZT_TRY(make_state(z));
+  size_t statistics = (size_t) z->options.statistics;
+  if (statistics > 0 &&
+      !(z->statistics = zt_calloc(statistics, sizeof *z->statistics)))
+    return ZT_ERR_MEMORY;
   return make_units(z);
 }
 
@@ -191,6 +197,7 @@ void zt_zero3_destroy(zt_zero3 **zero3) {
   release_moved(z, in->staging_memory, in->sizes.staging);
   zt_shard_free(&z->shard);
   free(z->accumulated);
+  free(z->statistics);
   free(in->first_use);
   free(in->kept);
   free(in->is_kept);
@@ -204,7 +211,9 @@ zt_zero3_sizes zt_zero3_peak(const zt_zero3 *zero3) {
   const zt_zero3_inside *in = zero3->inside;
   return (zt_zero3_sizes){.state = in->state.peak,
                           .units = in->units.peak,
-                          .staging = in->staging.peak};
+                          .staging = in->staging.peak,
+                          .host = (size_t) zero3->options.statistics *
+                                  sizeof *zero3->statistics};
 }
 
 /* ---- Gathering ---- */

@@ -26,11 +26,14 @@ typedef struct zt_zero3_sizes {
   size_t state;   /* device: master, moments, accumulators */
   size_t units;   /* device: gathered units, one gradient */
   size_t staging; /* device: pieces of a reduction under way */
+  size_t host;    /* host: statistics of the optimizer */
 } zt_zero3_sizes;
 
 typedef struct zt_zero3_options {
-  bool training;  /* else parameters alone */
-  int prefetch;   /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
+  bool training;      /* else parameters alone */
+  bool moments;       /* in training: with exp_avg and exp_avg_sq */
+  int64_t statistics; /* number of what the optimizer keeps beside them */
+  int prefetch;       /* units gathered ahead, 0 .. ZT_COMM_SLOTS - 1 */
   size_t keep;    /* bytes for units that, once gathered, stay until they are
                      forgotten: in the model's order, each that still fits */
   zt_dtype dtype; /* of gathered units: ZT_FP32, or ZT_BF16, which each owner
@@ -47,7 +50,8 @@ typedef struct zt_zero3 {
   zt_shard shard; /* of this rank */
   /* This rank's slices, [shard.numel] fp32 on the device, unit u's slice at
    * shard.at[u]; elements beyond a unit's end are zero. */
-  float *master, *exp_avg, *exp_avg_sq;
+  float *master, *exp_avg, *exp_avg_sq; /* NULL: not kept */
+  float *statistics; /* [options.statistics] host, the same on every rank */
   /* Accumulated gradient of each stage's use of its unit: [slice of the unit];
    * the first use of a unit has the sum after zt_zero3_finish(). */
   float **accumulated; /* [stages] */
