@@ -121,6 +121,22 @@ tr -d '{}",:' <counts-bf16-1.0.json | awk -v visits=40 '
     exit bad || tensor < 0.99 * (tensor + other) || launches > 80 * visits
   }' || fail "kernels move or launch too much"
 
+# ---- Adafactor, label smoothing and z-loss ----
+other='-s train.optimizer.name=adafactor -s train.label_smoothing=0.1
+  -s train.z_loss=0.01'
+# shellcheck disable=SC2086
+{
+  good 1 ztrain run.cfg -s run.dir=cpu-other -s runtime.device=cpu $other
+  good 1 ztrain-emu run.cfg -s run.dir=other-1 -s runtime.device=cuda $other
+  export CUDAEMU_SCHEDULE=random CUDAEMU_SEED=7 CUDAEMU_THREADS=random
+  good 3 ztrain-emu run.cfg -s run.dir=other-3 -s runtime.device=cuda $other
+  unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS
+}
+near 1e-6 cpu-other other-1
+{ [ "$(state other-1 2)" = "$(state other-3 2)" ] &&
+  [ "$(steps other-1)" = "$(steps other-3)" ]; } ||
+  fail "Adafactor on 3 ranks has other bits"
+
 # ---- From one device to the other ----
 good 1 ztrain run.cfg -s run.dir=cpu3 -s runtime.device=cpu -s train.steps=3
 cp -r cpu-fp32 there
