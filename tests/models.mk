@@ -9,7 +9,7 @@ tests_check_decoder_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_decoder_LDADD = $(UNIT_LINK)
 TESTS += tests/run_decoders.sh tests/run_families.sh
 EXTRA_DIST += tests/run_decoders.sh tests/run_families.sh \
-  tests/crosscheck_families.py
+  tests/crosscheck_bf16.py tests/crosscheck_families.py tests/long_bf16.sh
 EXTRA_DIST += \
   tests/golden/gpt2tiny/after10.safetensors \
   tests/golden/gpt2tiny/config.json \
