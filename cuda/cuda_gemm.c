@@ -5,7 +5,15 @@
  * function of library, GPU and shape, never of a measurement.  Reductions that
  * split k are added in a fixed order (no atomics, no rounding to the output's
  * format in between).  fp32 is computed in fp32, not in TF32.  cuBLASLt counts
- * by columns: our row-major C = op(A) op(B) is its C^T = op(B)^T op(A)^T. */
+ * by columns: our row-major C = op(A) op(B) is its C^T = op(B)^T op(A)^T.
+ *
+ * Of the epilogues that of the bias is used, and C and D may be two matrices:
+ * each saves a pass that would write C and one that would read it.  Those of
+ * activations would save reading their input once, since the backward pass
+ * wants it kept in any case, and would have other bits than the processor's:
+ * GELU only in its tanh form and without dropout after it, ReLU with a mask in
+ * a layout of its own.  Those of bias gradients overwrite where ours are added
+ * to, and their order of summation is not said. */
 #include "cuda/cuda_inside.h"
 #include "cuda/cuda_kernels.h"
 
@@ -38,7 +46,19 @@ static cudaDataType_t type_of(zt_dtype dtype) {
 
 /* ---- Plans ---- */
 
-static zt_status describe(const zt_cublaslt *lt, zt_cuda_plan *plan) {
+/* Where it lies changes from call to call. */
+static zt_status set_bias(const zt_cublaslt *lt, zt_cuda_plan *plan,
+                          const void *bias) {
+  if (!bias)
+    return ZT_OK;
+  return check(lt->cublasLtMatmulDescSetAttribute(
+                   plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                   sizeof bias),
+               "a description");
+}
+
+static zt_status describe(const zt_cublaslt *lt, const void *bias,
+                          zt_cuda_plan *plan) {
   const struct zt_cuda_shape *s = &plan->shape;
   cublasOperation_t left = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
   cublasOperation_t right = s->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -53,6 +73,13 @@ static zt_status describe(const zt_cublaslt *lt, zt_cuda_plan *plan) {
                                                   CUBLASLT_MATMUL_DESC_TRANSB,
                                                   &right, sizeof right),
                "a description"));
+  const uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+  if (s->biased)
+    ZT_TRY(check(lt->cublasLtMatmulDescSetAttribute(
+                     plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                     sizeof epilogue),
+                 "a description"));
+  ZT_TRY(set_bias(lt, plan, bias));
   uint64_t m = (uint64_t) s->m, n = (uint64_t) s->n, k = (uint64_t) s->k;
   ZT_TRY(check(lt->cublasLtMatrixLayoutCreate(&plan->b, type_of(s->dtype),
                                               s->transpose_b ? k : n,
@@ -87,8 +114,8 @@ static zt_status set_preferences(const zt_cublaslt *lt,
                 sizeof s->align_b));
   ZT_TRY(prefer(lt, p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &s->align_a,
                 sizeof s->align_a));
-  ZT_TRY(prefer(lt, p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &s->align_c,
-                sizeof s->align_c));
+  ZT_TRY(prefer(lt, p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                &s->align_from, sizeof s->align_from));
   return prefer(lt, p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &s->align_c,
                 sizeof s->align_c);
 }
@@ -134,7 +161,7 @@ static void forget(const zt_cublaslt *lt, zt_cuda_plan *plan) {
 /* A model has some tens of shapes; should there ever be more than there is room
  * for, the last place is used again. */
 static zt_status find_plan(zt_cuda_device *cuda,
-                           const struct zt_cuda_shape *shape,
+                           const struct zt_cuda_shape *shape, const void *bias,
                            zt_cuda_plan **plan) {
   for (int i = 0; i < cuda->n_plans; i++)
     if (!memcmp(&cuda->plans[i].shape, shape, sizeof *shape)) {
@@ -145,7 +172,7 @@ static zt_status find_plan(zt_cuda_device *cuda,
     forget(cuda->lt, &cuda->plans[--cuda->n_plans]);
   zt_cuda_plan *made = &cuda->plans[cuda->n_plans];
   memcpy(&made->shape, shape, sizeof *shape);
-  zt_status status = describe(cuda->lt, made);
+  zt_status status = describe(cuda->lt, bias, made);
   if (status == ZT_OK)
     status = choose_algorithm(cuda, made);
   if (status != ZT_OK) {
@@ -161,8 +188,12 @@ zt_status zt_cuda_gemm(zt_device *dev, const zt_gemm *call) {
   zt_cuda_device *cuda = (zt_cuda_device *) dev;
   struct zt_cuda_shape shape;
   zt_cuda_plan *plan;
+  zt_matrix from = call->c, bias = {(void *) call->bias, 0, call->c.dtype};
+  const float beta = call->from ? 1 : call->beta;
   if (call->rows_alone)
     return zt_cuda_gemm_rows_alone(call, cuda->compute);
+  if (call->from)
+    from.data = (void *) call->from;
   memset(&shape, 0, sizeof shape); /* compared as bytes */
   shape.transpose_a = call->transpose_a;
   shape.transpose_b = call->transpose_b;
@@ -171,18 +202,23 @@ zt_status zt_cuda_gemm(zt_device *dev, const zt_gemm *call) {
   shape.align_a = alignment_of(&call->a);
   shape.align_b = alignment_of(&call->b);
   shape.align_c = alignment_of(&call->c);
+  shape.align_from = alignment_of(&from);
+  shape.biased = call->bias != NULL;
+  if (alignment_of(&bias) < shape.align_c) /* cuBLASLt has no other place */
+    shape.align_c = alignment_of(&bias);
   shape.m = call->m;
   shape.n = call->n;
   shape.k = call->k;
   shape.lda = call->a.ld;
   shape.ldb = call->b.ld;
   shape.ldc = call->c.ld;
-  ZT_TRY(find_plan(cuda, &shape, &plan));
+  ZT_TRY(find_plan(cuda, &shape, call->bias, &plan));
+  ZT_TRY(set_bias(cuda->lt, plan, call->bias));
   return check(cuda->lt->cublasLtMatmul(
                    cuda->handle, plan->operation, &call->alpha, call->b.data,
-                   plan->b, call->a.data, plan->a, &call->beta, call->c.data,
-                   plan->c, call->c.data, plan->c, &plan->algorithm,
-                   cuda->scratch, plan->workspace, cuda->compute),
+                   plan->b, call->a.data, plan->a, &beta, from.data, plan->c,
+                   call->c.data, plan->c, &plan->algorithm, cuda->scratch,
+                   plan->workspace, cuda->compute),
                "a matrix product");
 }
 

@@ -29,9 +29,9 @@ typedef struct zt_cuda_lane {
 /** How a matrix product is done: made when its shape is first met. */
 typedef struct zt_cuda_plan {
   struct zt_cuda_shape {
-    bool transpose_a, transpose_b;
+    bool transpose_a, transpose_b, biased;
     zt_dtype dtype, dtype_c;
-    uint32_t align_a, align_b, align_c;
+    uint32_t align_a, align_b, align_c, align_from;
     int64_t m, n, k, lda, ldb, ldc;
   } shape;
   cublasLtMatmulDesc_t operation;

@@ -79,7 +79,12 @@ enum { ROWS = 8, COLUMNS = 4, WARPS = THREADS / 32, SLICES = 8 };
 static __device__ __forceinline__ void put(const zt_gemm &c, int64_t row,
                                            int64_t column, float sum) {
   float *to = (float *) c.c.data + row * c.c.ld + column;
-  *to = c.beta != 0 ? fmaf(c.alpha, sum, c.beta * *to) : c.alpha * sum;
+  float before = c.beta != 0 ? c.beta * *to : 0;
+  if (c.from)
+    before = ((const float *) c.from)[row * c.n + column];
+  if (c.bias)
+    before += ((const float *) c.bias)[column];
+  *to = fmaf(c.alpha, sum, before);
 }
 
 /* B is [n, k]: a warp has COLUMNS rows of it, a lane every 32nd element.  Rows

@@ -151,6 +151,7 @@ static const zt_device_ops cuda_ops = {
     .norm_workspace = cuda_norm_workspace,
     .attention_workspace = cuda_attention_workspace,
     .gemm = zt_cuda_gemm,
+    .gemm_adds = true,
     .norm_forward = cuda_norm_forward,
     .norm_backward = cuda_norm_backward,
     .attention_forward = cuda_attention_forward,

@@ -51,6 +51,49 @@ START_TEST(products) {
 }
 END_TEST
 
+/* Bias and residual: neither what C held nor what lies around is used. */
+static void check_adding(int variant, bool biased, bool from_other,
+                         bool rows_alone) {
+  enum { ROWS = 33, COLUMNS = 31, DEPTH = 65 };
+  zt_dtype dtype = rows_alone ? ZT_FP32 : cuda_dtype(variant);
+  cuda_array a = cuda_numbers(dtype, ROWS * DEPTH, 1, 1);
+  cuda_array b = cuda_numbers(dtype, COLUMNS * DEPTH, 2, 1);
+  cuda_array c = cuda_numbers(dtype, ROWS * COLUMNS, 3, NAN);
+  cuda_array from = cuda_numbers(dtype, ROWS * COLUMNS, 4, 1);
+  cuda_array bias = cuda_numbers(dtype, COLUMNS + 1, 5, 1);
+  const char *unaligned = (const char *) bias.gpu + zt_dtype_size(dtype);
+  zt_gemm call = {.transpose_b = variant % 2,
+                  .m = ROWS,
+                  .n = COLUMNS,
+                  .k = DEPTH,
+                  .alpha = 1,
+                  .a = {a.cpu, DEPTH, ZT_FP32},
+                  .b = {b.cpu, variant % 2 ? DEPTH : COLUMNS, ZT_FP32},
+                  .c = {c.cpu, COLUMNS, ZT_FP32},
+                  .from = from_other ? from.cpu : NULL,
+                  .bias = biased ? bias.cpu + 1 : NULL,
+                  .rows_alone = rows_alone};
+  ck_zt_ok(zt_gemm_run(cuda_cpu(), &call));
+  call.a = (zt_matrix){a.gpu, DEPTH, dtype};
+  call.b = (zt_matrix){b.gpu, call.b.ld, dtype};
+  call.c = (zt_matrix){c.gpu, COLUMNS, dtype};
+  call.from = from_other ? from.gpu : NULL;
+  call.bias = biased ? unaligned : NULL;
+  ck_zt_ok(zt_gemm_run(cuda_gpu(variant), &call));
+  cuda_compare(&c, "product and more", cuda_tolerance(dtype));
+  cuda_free(&a);
+  cuda_free(&b);
+  cuda_free(&from);
+  cuda_free(&bias);
+}
+
+START_TEST(products_and_more) {
+  for (int form = 1; form < 8; form++)
+    if (form & 3)
+      check_adding(_i, form & 1, form & 2, form & 4);
+}
+END_TEST
+
 /* ---- Norms ---- */
 
 static void check_norm(int variant, zt_norm_kind kind, int64_t rows,
@@ -550,6 +593,7 @@ int main(int argc, char **argv) {
   tcase_set_timeout(formats, 120);
   tcase_set_timeout(alone, 120);
   tcase_add_loop_test(formats, products, 0, variants);
+  tcase_add_loop_test(formats, products_and_more, 0, variants);
   tcase_add_loop_test(formats, norms, 0, variants);
   tcase_add_loop_test(formats, activations, 0, variants);
   tcase_add_loop_test(formats, dropout, 0, variants);

@@ -58,6 +58,31 @@ size_t zt_device_attention_workspace(const zt_device *dev,
   return dev->ops->attention_workspace(dev, call);
 }
 
+/* What is added lies in C before the product. */
+static zt_status put_before(zt_device *dev, const zt_gemm *call) {
+  if (call->bias)
+    return zt_row_bias_forward(dev, &(zt_row_bias){.rows = call->m,
+                                                   .n = call->n,
+                                                   .x = call->from,
+                                                   .b = call->bias,
+                                                   .y = call->c.data,
+                                                   .dtype = call->c.dtype});
+  return zt_device_copy(dev, call->c.data, call->from,
+                        (size_t) (call->m * call->n) *
+                            zt_dtype_size(call->c.dtype));
+}
+
+static zt_status run_adding(zt_device *dev, const zt_gemm *call) {
+  zt_gemm plain = *call;
+  REQUIRE(call->alpha == 1 && call->beta == 0 && call->c.ld == call->n);
+  if (dev->ops->gemm_adds)
+    return dev->ops->gemm(dev, call);
+  ZT_TRY(put_before(dev, call));
+  plain.beta = 1;
+  plain.from = plain.bias = NULL;
+  return dev->ops->gemm(dev, &plain);
+}
+
 zt_status zt_gemm_run(zt_device *dev, const zt_gemm *call) {
   REQUIRE(call->m > 0 && call->n > 0 && call->k > 0);
   REQUIRE(call->a.ld >= (call->transpose_a ? call->m : call->k));
@@ -69,7 +94,8 @@ zt_status zt_gemm_run(zt_device *dev, const zt_gemm *call) {
   dev->calls++;
   dev->flops +=
       2 * (uint64_t) call->m * (uint64_t) call->n * (uint64_t) call->k;
-  return dev->ops->gemm(dev, call);
+  return call->from || call->bias ? run_adding(dev, call)
+                                  : dev->ops->gemm(dev, call);
 }
 
 zt_status zt_norm_forward(zt_device *dev, const zt_norm *call) {

@@ -30,12 +30,16 @@ typedef struct zt_matrix {
   zt_dtype dtype;
 } zt_matrix;
 
-/** C = alpha * op(A) * op(B) + beta * C.  op(A) is [m, k], op(B) is [k, n]. */
+/** C = alpha * op(A) * op(B) + beta * C.  op(A) is [m, k], op(B) is [k, n].
+ *  With `from` or `bias`: C = op(A) * op(B) + from + bias, what C was is not
+ *  read. */
 typedef struct zt_gemm {
   bool transpose_a, transpose_b; /* A is stored [k, m], B is stored [n, k] */
   int64_t m, n, k;
   float alpha, beta;
   zt_matrix a, b, c;
+  const void *from; /* [m, n] like C, without gaps; NULL: none */
+  const void *bias; /* [n] of C's dtype, of every row; NULL: none */
   bool
       rows_alone; /* the bits of a row of C depend on that row of A and C and
                      on B alone, not on m or the other rows; fp32, A as it is */
@@ -302,6 +306,8 @@ typedef struct zt_device_ops {
   size_t (*attention_workspace)(const zt_device *dev, const zt_attention *call);
   /* Compute. */
   zt_status (*gemm)(zt_device *dev, const zt_gemm *call);
+  bool gemm_adds; /* it takes `from` and `bias`; else they are put into C before
+                   */
   zt_status (*norm_forward)(zt_device *dev, const zt_norm *call);
   zt_status (*norm_backward)(zt_device *dev, const zt_norm *call);
   zt_status (*attention_forward)(zt_device *dev, const zt_attention *call);

@@ -11,34 +11,21 @@ static int64_t out_of(zt_weight w) {
   return w.in_out ? w.cols : w.rows;
 }
 
-/* y = x + b or, without x, y = b. */
-static zt_status spread_bias(zt_tape *tape, zt_weight w, const void *x, void *y,
-                             int64_t rows) {
-  const char *params = tape->params;
-  return zt_row_bias_forward(
-      tape->dev,
-      &(zt_row_bias){.rows = rows,
-                     .n = out_of(w),
-                     .x = x,
-                     .b = params + (size_t) w.bias * zt_dtype_size(tape->dtype),
-                     .y = y,
-                     .dtype = tape->dtype});
-}
-
-/* y = x W^T + b, or with y += in place of y =, which wants y to have b. */
+/* y = x W^T + b + h; h may be NULL. */
 static zt_status apply_weight(zt_tape *tape, const zt_value *x, zt_weight w,
-                              zt_matrix y, bool add) {
-  if (w.biased && !add)
-    ZT_TRY(spread_bias(tape, w, NULL, y.data, x->rows));
+                              const void *h, zt_matrix y) {
+  const char *bias = (const char *) tape->params +
+                     (size_t) w.bias * zt_dtype_size(tape->dtype);
   return zt_gemm_run(tape->dev, &(zt_gemm){.transpose_b = !w.in_out,
                                            .m = x->rows,
                                            .n = out_of(w),
                                            .k = x->cols,
                                            .alpha = 1,
-                                           .beta = w.biased || add ? 1 : 0,
                                            .a = zt_value_matrix(x, x->data),
                                            .b = weight_of(tape, w),
                                            .c = y,
+                                           .from = h,
+                                           .bias = w.biased ? bias : NULL,
                                            .rows_alone = tape->rows_alone});
 }
 
@@ -101,7 +88,7 @@ static zt_status linear_backward(zt_tape *tape, const void *payload) {
 zt_status zt_op_linear(zt_tape *tape, zt_value *x, zt_weight w, zt_value **y) {
   linear_record r = {.x = x, .w = w};
   ZT_TRY(zt_tape_value(tape, x->rows, out_of(w), tape->dtype, &r.y));
-  ZT_TRY(apply_weight(tape, x, w, zt_value_matrix(r.y, r.y->data), false));
+  ZT_TRY(apply_weight(tape, x, w, NULL, zt_value_matrix(r.y, r.y->data)));
   *y = r.y;
   return zt_tape_record(tape, linear_backward, &r, sizeof r);
 }
@@ -137,21 +124,16 @@ static zt_status linear_add_backward(zt_tape *tape, const void *payload) {
   return zt_tape_give_grad(tape, r->h, dy);
 }
 
-/* Without dropout the product is added to h + b where it has to be. */
 static zt_status add_branch(zt_tape *tape, const linear_record *r) {
-  void *y = r->y->data;
-  if (r->w.biased)
-    ZT_TRY(spread_bias(tape, r->w, r->h->data, y, r->h->rows));
-  else
-    ZT_TRY(zt_device_copy(tape->dev, y, r->h->data, zt_value_bytes(r->h)));
-  return apply_weight(tape, r->x, r->w, zt_value_matrix(r->y, y), true);
+  return apply_weight(tape, r->x, r->w, r->h->data,
+                      zt_value_matrix(r->y, r->y->data));
 }
 
 static zt_status add_dropped_branch(zt_tape *tape, const linear_record *r) {
   void *branch;
   size_t mark = zt_arena_mark(tape->work);
   ZT_TRY(zt_tape_push(tape->work, zt_value_bytes(r->y), &branch));
-  ZT_TRY(apply_weight(tape, r->x, r->w, zt_value_matrix(r->y, branch), false));
+  ZT_TRY(apply_weight(tape, r->x, r->w, NULL, zt_value_matrix(r->y, branch)));
   ZT_TRY(drop_values(tape, r->y, branch, r->h->data, r->y->data, &r->dropout));
   zt_arena_release(tape->work, mark);
   return ZT_OK;
