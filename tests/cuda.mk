@@ -116,7 +116,8 @@ endif
 # The same with CUDA itself, for tests/gpu.sh.
 if ZT_HAVE_CUDA
 if ZT_HAVE_CHECK
-EXTRA_PROGRAMS = tests/check_cuda_attention-gpu tests/check_cuda_kernels-gpu
+EXTRA_PROGRAMS = tests/check_cuda_attention-gpu tests/check_cuda_kernels-gpu \
+  tests/check_cuda_rows-gpu
 CLEANFILES += $(EXTRA_PROGRAMS)
 tests_check_cuda_attention_gpu_SOURCES = tests/check_cuda_attention.c \
   tests/cuda_unit.c tests/cuda_unit.h
@@ -126,5 +127,9 @@ tests_check_cuda_kernels_gpu_SOURCES = tests/check_cuda_kernels.c \
   tests/cuda_unit.c tests/cuda_unit.h
 tests_check_cuda_kernels_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_cuda_kernels_gpu_LDADD = $(UNIT_LINK)
+tests_check_cuda_rows_gpu_SOURCES = tests/check_cuda_rows.c \
+  tests/cuda_unit.c tests/cuda_unit.h
+tests_check_cuda_rows_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_cuda_rows_gpu_LDADD = $(UNIT_LINK)
 endif
 endif

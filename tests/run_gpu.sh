@@ -44,6 +44,9 @@ while [ "$ranks" -le "$ZT_GPU_RANKS" ]; do
     -s runtime.device=cuda -s train.precision=bf16
   [ "$(state "bf16-$ranks" 6)" = "$(state bf16-1 6)" ] ||
     fail "$ranks GPUs in bf16: other state"
+  good "$ranks" ztgen weights.h5 --tokens '5 6 7' --max-new-tokens 20 --json
+  [ "$ranks" -gt 1 ] || cp out tokens
+  cmp -s out tokens || fail "$ranks GPUs: other tokens: $(cat out tokens)"
   ranks=$((ranks * 2))
 done
 steps cpu | head -n 3
