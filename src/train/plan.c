@@ -199,6 +199,8 @@ zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
   ZT_TRY(zt_answers_spec(settings, model, &spec));
   ZT_TRY(zt_generate_bytes(model, like, plan->ranks, &spec, &plan->answers));
   plan->total += plan->answers;
+  if (plan->on_device > 0)
+    plan->on_device += plan->answers;
   return ZT_OK;
 }
 
