@@ -533,58 +533,6 @@ START_TEST(upload_of_another_thread) {
 }
 END_TEST
 
-/* ---- Optimizer: the same bits ---- */
-
-START_TEST(optimizer) {
-  const int64_t lengths[] = {1, 31, 33, 1000};
-  for (int s = 0; s < 4; s++) {
-    int64_t n = lengths[s];
-    cuda_array p = cuda_numbers(ZT_FP32, n, 1, 1);
-    cuda_array m = cuda_numbers(ZT_FP32, n, 2, 0.1);
-    cuda_array v = cuda_numbers(ZT_FP32, n, 3, 0.001);
-    cuda_array g = cuda_numbers(ZT_FP32, n, 4, 30);
-    zt_device *gpu = cuda_gpu(_i);
-    for (int64_t i = 0; i < n; i++)
-      v.cpu[i] = fabsf(v.cpu[i]);
-    ck_zt_ok(zt_device_upload(gpu, v.gpu, v.cpu, (size_t) n * sizeof *v.cpu));
-    zt_adamw call = {.n = n,
-                     .p = p.cpu,
-                     .m = m.cpu,
-                     .v = v.cpu,
-                     .gradient = g.cpu,
-                     .scale = 0.37f,
-                     .beta2 = 0.999f,
-                     .eps = 1e-8f,
-                     .rate1 = 0.1f,
-                     .rate2 = 0.001f,
-                     .decay = 0.9999f,
-                     .step_size = 0.0123f,
-                     .root_c2 = 0.31f};
-    ck_zt_ok(zt_adamw_run(cuda_cpu(), &call));
-    call.p = p.gpu;
-    call.m = m.gpu;
-    call.v = v.gpu;
-    call.gradient = g.gpu;
-    ck_zt_ok(zt_adamw_run(gpu, &call));
-    cuda_same(&p, "AdamW");
-    cuda_same(&m, "AdamW: m");
-    cuda_same(&v, "AdamW: v");
-    cuda_free(&g);
-  }
-}
-END_TEST
-
-START_TEST(squares) {
-  enum { CELLS = 5 };
-  double wanted[CELLS], got[CELLS];
-  cuda_array x = cuda_numbers(ZT_FP32, CELLS * ZT_GRID, 1, 1);
-  ck_zt_ok(zt_sum_squares(cuda_cpu(), CELLS, x.cpu, wanted));
-  ck_zt_ok(zt_sum_squares(cuda_gpu(_i), CELLS, x.gpu, got));
-  ck_assert_mem_eq(got, wanted, sizeof wanted);
-  cuda_free(&x);
-}
-END_TEST
-
 int main(int argc, char **argv) {
   Suite *suite = suite_create("cuda_kernels");
   TCase *formats = tcase_create("both formats");
@@ -606,8 +554,6 @@ int main(int argc, char **argv) {
   tcase_add_loop_test(alone, upload_of_another_thread, 0, variants);
   tcase_add_loop_test(alone, losses, 0, variants);
   tcase_add_loop_test(alone, choices, 0, variants);
-  tcase_add_loop_test(alone, optimizer, 0, variants);
-  tcase_add_loop_test(alone, squares, 0, variants);
   suite_add_tcase(suite, formats);
   suite_add_tcase(suite, alone);
   return cuda_main(suite, argc, argv);

@@ -71,22 +71,22 @@ TESTS += tests/run_cuda.sh tests/run_cuda_failures.sh tests/run_cuda_generate.sh
 EXTRA_DIST += tests/bench/gpu_torch.py tests/gpu.sh tests/run_cuda.sh \
   tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
-  tests/check_cuda_comm.c tests/check_cuda_factored.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
+  tests/check_cuda_comm.c tests/check_cuda_optim.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
 if ZT_HAVE_CHECK
 check_PROGRAMS += tests/check_cuda_attention tests/check_cuda_kernels \
-  tests/check_cuda_factored tests/check_cuda_rows \
+  tests/check_cuda_optim tests/check_cuda_rows \
   tests/check_cuda_comm.mpi
 TESTS += tests/check_cuda_attention tests/check_cuda_kernels \
-  tests/check_cuda_factored tests/check_cuda_rows \
+  tests/check_cuda_optim tests/check_cuda_rows \
   tests/check_cuda_comm.mpi
 tests_check_cuda_comm_mpi_SOURCES = tests/check_cuda_comm.c \
   tests/cudaemu/emu_libraries.c
 tests_check_cuda_comm_mpi_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_comm_mpi_LDADD = $(CUDAEMU_LINK)
-tests_check_cuda_factored_SOURCES = tests/check_cuda_factored.c $(CUDA_UNIT)
-tests_check_cuda_factored_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
-tests_check_cuda_factored_LDADD = $(CUDAEMU_LINK)
+tests_check_cuda_optim_SOURCES = tests/check_cuda_optim.c $(CUDA_UNIT)
+tests_check_cuda_optim_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
+tests_check_cuda_optim_LDADD = $(CUDAEMU_LINK)
 tests_check_cuda_rows_SOURCES = tests/check_cuda_rows.c $(CUDA_UNIT)
 tests_check_cuda_rows_CPPFLAGS = $(UNIT_CPPFLAGS) $(CUDAEMU_CPPFLAGS)
 tests_check_cuda_rows_LDADD = $(CUDAEMU_LINK)
@@ -117,7 +117,7 @@ endif
 if ZT_HAVE_CUDA
 if ZT_HAVE_CHECK
 EXTRA_PROGRAMS = tests/check_cuda_attention-gpu tests/check_cuda_kernels-gpu \
-  tests/check_cuda_rows-gpu
+  tests/check_cuda_optim-gpu tests/check_cuda_rows-gpu
 CLEANFILES += $(EXTRA_PROGRAMS)
 tests_check_cuda_attention_gpu_SOURCES = tests/check_cuda_attention.c \
   tests/cuda_unit.c tests/cuda_unit.h
@@ -127,6 +127,10 @@ tests_check_cuda_kernels_gpu_SOURCES = tests/check_cuda_kernels.c \
   tests/cuda_unit.c tests/cuda_unit.h
 tests_check_cuda_kernels_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_cuda_kernels_gpu_LDADD = $(UNIT_LINK)
+tests_check_cuda_optim_gpu_SOURCES = tests/check_cuda_optim.c \
+  tests/cuda_unit.c tests/cuda_unit.h
+tests_check_cuda_optim_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_check_cuda_optim_gpu_LDADD = $(UNIT_LINK)
 tests_check_cuda_rows_gpu_SOURCES = tests/check_cuda_rows.c \
   tests/cuda_unit.c tests/cuda_unit.h
 tests_check_cuda_rows_gpu_CPPFLAGS = $(UNIT_CPPFLAGS)

@@ -19,7 +19,8 @@ gpus=$(nvidia-smi -L | grep -c '^GPU')
 "$ZT_SRC/config/prepare.sh" "$ZT_BUILD" --enable-werror "$@" || exit 1
 cd "$ZT_BUILD" || exit 1
 make -j "$(nproc)" all tests/check_cuda_kernels-gpu \
-  tests/check_cuda_attention-gpu tests/check_cuda_rows-gpu || exit 1
+  tests/check_cuda_attention-gpu tests/check_cuda_optim-gpu \
+  tests/check_cuda_rows-gpu || exit 1
 report=$ZT_BUILD/gpu-report.txt
 failures=0
 
@@ -47,10 +48,11 @@ part() {
 # ---- Kernels ----
 part "kernels" tests/check_cuda_kernels-gpu
 part "attention" tests/check_cuda_attention-gpu
+part "optimizers" tests/check_cuda_optim-gpu
 part "generation" tests/check_cuda_rows-gpu
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck initcheck synccheck; do
-    for suite in kernels attention rows; do
+    for suite in kernels attention optim rows; do
       part "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
         "tests/check_cuda_$suite-gpu"
     done

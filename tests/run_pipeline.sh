@@ -129,11 +129,12 @@ full() {
 rooms=size=500k
 is_long && rooms="$(seq -f size=%.0fk 4 60 900)"
 awk 'BEGIN { for (; i < 200; i++) print "{\"tokens\": [5, 6]}" }' >many.jsonl
+seq 200000 >many.txt
 for room in size=4k,nr_inodes=1 $rooms; do
   full "$room" import mpiexec -n 2 ztconv import 'the model' disk/x.h5
   full "$room" export mpiexec -n 2 ztconv export größe.h5 disk/x
   full "$room" init ztconv init 'the model/config.json' disk/x.h5
-  full "$room" tokens ztconv tokens disk/x.h5 --tokenizer bytes größe.h5
+  full "$room" tokens ztconv tokens disk/x.h5 --tokenizer bytes many.txt
 done
 for room in size=4k,nr_inodes=1 size=4k; do
   full "$room" generation ztgen größe.h5 --input many.jsonl --batch 200 \

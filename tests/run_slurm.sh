@@ -63,7 +63,8 @@ down() {
 killed() {
   start train 2
   within 120 saved
-  kill -s KILL "$(rank_of "$job" 1)"
+  # shellcheck disable=SC2046  # a fork of it may be there for a moment
+  kill -s KILL $(rank_of "$job" 1)
   within 30 grep -q 'ztrain ended with code 137' job.log
   ends COMPLETED
   says 'more to do: requeueing'
@@ -79,7 +80,8 @@ killed_early() {
   sed -i 's/every_steps = 10;/every_steps = 1000;/' run.cfg
   start train-mpiexec 2
   within 120 trained 2
-  kill -s KILL "$(rank_of "$job" 1)"
+  # shellcheck disable=SC2046  # a fork of it may be there for a moment
+  kill -s KILL $(rank_of "$job" 1)
   ends FAILED
   says 'no restart was saved in this life'
   start train 2

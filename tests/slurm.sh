@@ -117,6 +117,7 @@ same_bits() {
 rank_of() {
   for at in /proc/[0-9]*; do
     [ "$(cat "$at/comm" 2>/dev/null)" = ztrain ] || continue
+    : >environ # what cannot be read is not that of the one before
     { tr '\0' '\n' <"$at/environ" >environ; } 2>/dev/null
     grep -qxF "MINISLURM_DIR=$MINISLURM_DIR" environ &&
       grep -qx "SLURM_JOB_ID=$1" environ && grep -qx "PMI_RANK=$2" environ &&

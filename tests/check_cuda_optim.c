@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Adafactor's operations on the CUDA device: the processor's bits. */
+/* What optimizers do on the CUDA device: the processor's bits. */
+#include "base/grid.h"
 #include "cuda_unit.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- Adafactor ---- */
 
 /* Integers do not depend on the order of blocks; the rest is one element. */
 static void check_factored(int variant, int64_t rows, int64_t columns,
@@ -65,11 +69,65 @@ START_TEST(factored) {
 }
 END_TEST
 
+/* ---- AdamW, norm ---- */
+
+START_TEST(adamw) {
+  const int64_t lengths[] = {1, 31, 33, 1000};
+  for (int s = 0; s < 4; s++) {
+    int64_t n = lengths[s];
+    cuda_array p = cuda_numbers(ZT_FP32, n, 1, 1);
+    cuda_array m = cuda_numbers(ZT_FP32, n, 2, 0.1);
+    cuda_array v = cuda_numbers(ZT_FP32, n, 3, 0.001);
+    cuda_array g = cuda_numbers(ZT_FP32, n, 4, 30);
+    zt_device *gpu = cuda_gpu(_i);
+    for (int64_t i = 0; i < n; i++)
+      v.cpu[i] = fabsf(v.cpu[i]);
+    ck_zt_ok(zt_device_upload(gpu, v.gpu, v.cpu, (size_t) n * sizeof *v.cpu));
+    zt_adamw call = {.n = n,
+                     .p = p.cpu,
+                     .m = m.cpu,
+                     .v = v.cpu,
+                     .gradient = g.cpu,
+                     .scale = 0.37f,
+                     .beta2 = 0.999f,
+                     .eps = 1e-8f,
+                     .rate1 = 0.1f,
+                     .rate2 = 0.001f,
+                     .decay = 0.9999f,
+                     .step_size = 0.0123f,
+                     .root_c2 = 0.31f};
+    ck_zt_ok(zt_adamw_run(cuda_cpu(), &call));
+    call.p = p.gpu;
+    call.m = m.gpu;
+    call.v = v.gpu;
+    call.gradient = g.gpu;
+    ck_zt_ok(zt_adamw_run(gpu, &call));
+    cuda_same(&p, "AdamW");
+    cuda_same(&m, "AdamW: m");
+    cuda_same(&v, "AdamW: v");
+    cuda_free(&g);
+  }
+}
+END_TEST
+
+START_TEST(squares) {
+  enum { CELLS = 5 };
+  double wanted[CELLS], got[CELLS];
+  cuda_array x = cuda_numbers(ZT_FP32, CELLS * ZT_GRID, 1, 1);
+  ck_zt_ok(zt_sum_squares(cuda_cpu(), CELLS, x.cpu, wanted));
+  ck_zt_ok(zt_sum_squares(cuda_gpu(_i), CELLS, x.gpu, got));
+  ck_assert_mem_eq(got, wanted, sizeof wanted);
+  cuda_free(&x);
+}
+END_TEST
+
 int main(int argc, char **argv) {
-  Suite *suite = suite_create("cuda_factored");
+  Suite *suite = suite_create("cuda_optim");
   TCase *all = tcase_create("all");
   tcase_set_timeout(all, 60);
   tcase_add_loop_test(all, factored, 0, cuda_variants());
+  tcase_add_loop_test(all, adamw, 0, cuda_variants());
+  tcase_add_loop_test(all, squares, 0, cuda_variants());
   suite_add_tcase(suite, all);
   return cuda_main(suite, argc, argv);
 }
