@@ -6,7 +6,35 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+/* Cut out of a larger piece, since huge pages lie on multiples of their size.
+ */
+void *zt_direct_memory(size_t bytes) {
+  const size_t size = (bytes + ZT_DIRECT_ALIGN - 1) & -(size_t) ZT_DIRECT_ALIGN;
+  const size_t spare = size >= HUGE_PAGE ? HUGE_PAGE : 0;
+  char *all = mmap(NULL, size ? size + spare : 1, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED)
+    return NULL;
+  if (spare == 0)
+    return all;
+  size_t before = -(uintptr_t) all & (HUGE_PAGE - 1);
+  if (before > 0)
+    munmap(all, before);
+  if (before < spare)
+    munmap(all + before + size, spare - before);
+  madvise(all + before, size, MADV_HUGEPAGE);
+  return all + before;
+}
+
+void zt_direct_memory_free(void *memory, size_t bytes) {
+  if (memory)
+    munmap(memory, bytes ? bytes : 1);
+}
 
 zt_status zt_direct_open(zt_direct *file, const char *path, int flags) {
   const int once = O_CREAT | O_EXCL | O_TRUNC;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "io/direct.h"
 #include "io/restart_skeleton.h"
 #include "io/restart_writer.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* ---- Creation ---- */
 
@@ -45,19 +45,12 @@ static zt_status cut(zt_restart_writer *w, const int64_t *part_start) {
   return ZT_OK;
 }
 
-static zt_status map(size_t bytes, char **p) {
-  void *got = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  *p = got == MAP_FAILED ? NULL : got;
+static zt_status take_memory(size_t bytes, char **p) {
+  *p = zt_direct_memory(bytes);
   return *p ? ZT_OK
             : zt_fail_errno(ZT_ERR_MEMORY,
                             "no memory for %zu bytes of restart.staging",
                             bytes);
-}
-
-static void unmap(char *p, size_t bytes) {
-  if (p)
-    munmap(p, bytes ? bytes : 1);
 }
 
 /* With room for all blocks, each has its place; else places fit any block, and
@@ -104,8 +97,8 @@ zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {
   }
   if (!w->free_slots)
     return ZT_ERR_MEMORY;
-  ZT_TRY(map(zt_buffers_bytes(&w->slots), &w->buffers));
-  return map(w->slots.bytes, &w->copies);
+  ZT_TRY(take_memory(zt_buffers_bytes(&w->slots), &w->buffers));
+  return take_memory(w->slots.bytes, &w->copies);
 }
 
 size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
@@ -131,8 +124,8 @@ size_t zt_restart_writer_bytes(const zt_params *params, int ranks,
 }
 
 void zt_blocks_destroy(zt_restart_writer *w) {
-  unmap(w->buffers, zt_buffers_bytes(&w->slots));
-  unmap(w->copies, w->slots.bytes);
+  zt_direct_memory_free(w->buffers, zt_buffers_bytes(&w->slots));
+  zt_direct_memory_free(w->copies, w->slots.bytes);
   for (int s = 0; s < ZT_STATES; s++)
     free(w->sums[s]);
   free(w->free_slots);
@@ -194,7 +187,6 @@ zt_status zt_blocks_stage_all(zt_restart_writer *w) {
 void zt_blocks_touch(zt_restart_writer *w) {
   if (!w->slots.all)
     return;
-  madvise(w->copies, w->slots.bytes, MADV_HUGEPAGE);
   memset(w->copies, 0, w->slots.bytes);
 }
 

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+#ifdef ZT_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#endif
 
 const char *zt_state_name(int state) {
   static const char *const names[] = {"master", "exp_avg", "exp_avg_sq"};

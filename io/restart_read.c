@@ -25,23 +25,24 @@ static int part_of(const zt_restart_inside *in, int rank) {
 
 /* ---- Cursors ---- */
 
+enum { CELLS_BYTES = ZT_READ_CELLS * ZT_CELL_BYTES };
+
 void zt_restart_cursor_init(zt_restart_cursor *cursor) {
   *cursor = (zt_restart_cursor){.part = -1, .file = {.fd = -1, .direct = -1}};
 }
 
 void zt_restart_cursor_close(zt_restart_cursor *cursor) {
   zt_direct_close(&cursor->file);
-  free(cursor->cells);
+  zt_direct_memory_free(cursor->cells, CELLS_BYTES);
   cursor->cells = NULL;
   cursor->part = -1;
 }
 
-/* Room for ZT_READ_CELLS. */
 static zt_status make_cells(float **cells) {
-  const size_t bytes = (size_t) ZT_READ_CELLS * ZT_CELL_BYTES;
-  *cells = aligned_alloc(ZT_DIRECT_ALIGN, bytes);
-  return *cells ? ZT_OK
-                : zt_fail(ZT_ERR_MEMORY, "out of memory (%zu bytes)", bytes);
+  *cells = zt_direct_memory(CELLS_BYTES);
+  return *cells
+             ? ZT_OK
+             : zt_fail(ZT_ERR_MEMORY, "out of memory (%d bytes)", CELLS_BYTES);
 }
 
 static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
@@ -253,7 +254,7 @@ static void *read_hand(void *argument) {
     status = read_pieces(job, &cursor, values);
   if (status != ZT_OK)
     stop_reading(job, status);
-  free(values);
+  zt_direct_memory_free(values, CELLS_BYTES);
   zt_restart_cursor_close(&cursor);
   return NULL;
 }

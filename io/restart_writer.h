@@ -16,7 +16,7 @@
 
 enum {
   ZT_BLOCK_CELLS = 128, /* at most: 2 MiB of each state */
-  ZT_HANDS = 2          /* threads that write blocks */
+  ZT_HANDS = 3          /* threads that write blocks */
 };
 
 typedef enum zt_block_state {

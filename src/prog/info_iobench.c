@@ -73,7 +73,7 @@ static zt_status timed(zt_comm *comm, zt_raw_file *raw,
 
 static zt_status measure(zt_comm *comm, const options *o, rates *r) {
   zt_raw_file raw;
-  char *buffer = aligned_alloc(ZT_DIRECT_ALIGN, BUFFER);
+  char *buffer = zt_direct_memory(BUFFER);
   zt_status status =
       buffer ? zt_raw_begin(&raw, o->dir, comm->rank, (int64_t) o->bytes,
                             buffer, BUFFER)
@@ -90,7 +90,7 @@ static zt_status measure(zt_comm *comm, const options *o, rates *r) {
   r->direct = !cached;
   if (begun)
     zt_raw_end(&raw);
-  free(buffer);
+  zt_direct_memory_free(buffer, BUFFER);
   return status;
 }
 

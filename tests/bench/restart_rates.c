@@ -83,7 +83,7 @@ static void raw_seconds(double *write, double *read) {
   char dir[PATH_MAX];
   snprintf(dir, sizeof dir, "%s", h.dir);
   if (!buffer)
-    buffer = aligned_alloc(ZT_DIRECT_ALIGN, BUFFER);
+    buffer = zt_direct_memory(BUFFER);
   ck_zt_ok(zt_raw_begin(&raw, dir, comm->rank,
                         (int64_t) state_bytes() / comm->size, buffer, BUFFER));
   double began = barrier();
