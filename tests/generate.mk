@@ -13,5 +13,6 @@ tests_check_sample_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_check_sample_LDADD = $(UNIT_LINK)
 TESTS += tests/run_generate.sh tests/run_model_files.sh
 EXTRA_DIST += tests/beams.py tests/bench/generate.sh \
-  tests/bench/generate_torch.py tests/golden/beams.jsonl tests/run_generate.sh \
+  tests/bench/generate_torch.py tests/bench/generate_ranks.sh \
+  tests/bench/generate_deepspeed.py tests/golden/beams.jsonl tests/run_generate.sh \
   tests/run_model_files.sh
