@@ -163,6 +163,33 @@ START_TEST(operations) {
 }
 END_TEST
 
+/* Messages between two ranks match in the order of the calls, also where one
+ * comes while the receiver looks. */
+static void many_messages(int unused) {
+  enum { ROUNDS = 300, MESSAGES = 3 };
+  (void) unused;
+  start(rank);
+  must(settled() == ncclSuccess);
+  float *parts[MESSAGES];
+  for (int i = 0; i < MESSAGES; i++)
+    parts[i] = device_floats(N, rank == 0 ? (float) i : -1, 0);
+  for (int round = 0; round < ROUNDS; round++) {
+    must(!ncclGroupStart());
+    for (int i = 0; i < MESSAGES; i++)
+      must(!(rank == 0 ? ncclSend(parts[i], N, ncclFloat, 1, comm, stream)
+                       : ncclRecv(parts[i], N, ncclFloat, 0, comm, stream)));
+    called(ncclGroupEnd());
+    for (int i = 0; i < MESSAGES; i++)
+      must_be(parts[i], N, (float) i, 0);
+  }
+  finish();
+}
+
+START_TEST(messages_keep_their_order) {
+  ck_assert_int_eq(run_ranks(2, many_messages, 0), 0);
+}
+END_TEST
+
 /* bf16 is rounded at every hop of the ring: 256 + 1 = 256, but 1 + 1 = 2. */
 static void rounding(int unused) {
   (void) unused;
@@ -389,6 +416,7 @@ int main(int argc, char **argv) {
   TCase *t = tcase_create("nccl");
   tcase_set_timeout(t, 60);
   tcase_add_loop_test(t, operations, 0, 12);
+  tcase_add_test(t, messages_keep_their_order);
   tcase_add_test(t, rounding_at_each_hop);
   tcase_add_loop_test(t, missing_events, 0, 3);
   tcase_add_test(t, call_in_progress);

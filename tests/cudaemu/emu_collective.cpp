@@ -258,12 +258,21 @@ bool unless_dead(ncclComm *c, const std::function<bool()> &attempt) {
   return false;
 }
 
+/* Messages of a group to one peer, or from one, keep their order: one that comes
+ * just after the first was asked for must not be taken for the second. */
 bool advance(std::vector<Work> &works, ncclComm *c) {
   if (c->aborted)
     return true;
   return unless_dead(c, [&] {
     bool done = true;
+    std::set<std::pair<int, int>> waiting; /* kind and peer */
     for (Work &w : works) {
+      const bool message = w.header.kind >= SEND;
+      const std::pair<int, int> way = {w.header.kind, w.peer};
+      if (message && waiting.count(way)) {
+        done = false;
+        continue;
+      }
       if (w.phase < 2 && w.header.kind == SEND)
         advance_send(w);
       else if (w.phase < 2 && w.header.kind == RECV)
@@ -271,6 +280,8 @@ bool advance(std::vector<Work> &works, ncclComm *c) {
       else if (w.phase < 2)
         advance_collective(w);
       done &= w.phase == 2;
+      if (message && w.phase < 2)
+        waiting.insert(way);
     }
     return done;
   });
