@@ -6,6 +6,8 @@
 #include "unit.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -505,6 +507,34 @@ static int body(const char *what) {
   return emu_fill(p[0], 1, 64, NULL) || cudaDeviceSynchronize() ? 20 : 0;
 }
 
+static atomic_bool other_ends;
+
+static void *run_kernels(void *p) {
+  float *y = p;
+  cudaError_t e = cudaSuccess;
+  for (int i = 0; i < 300 && e == cudaSuccess; i++) {
+    e = emu_axpy(y, y + 2048, 1, 2048, s1);
+    e = e ? e : cudaStreamSynchronize(s1);
+  }
+  other_ends = true;
+  return e == cudaSuccess ? p : NULL;
+}
+
+/* What the host does beside a kernel, in another thread, is not the kernel's. */
+START_TEST(two_threads) {
+  pthread_t other;
+  void *result;
+  float *y = device_floats(4096), *x = device_floats(32);
+  ck_assert_int_eq(pthread_create(&other, NULL, run_kernels, y), 0);
+  while (!other_ends)
+    ck_cuda(emu_fill(x, 1, 32, s2));
+  ck_assert_int_eq(pthread_join(other, &result), 0);
+  ck_assert_ptr_nonnull(result);
+  ck_cuda(cudaStreamSynchronize(s2));
+  ck_silent("two threads");
+}
+END_TEST
+
 START_TEST(environment) {
   char path[512];
   const char *folder = getenv("ZT_BUILD");
@@ -560,6 +590,7 @@ int main(int argc, char **argv) {
   tcase_add_loop_test(t, pinned_memory, 0, 4);
   tcase_add_test(t, pageable_memory);
   tcase_add_test(t, devices);
+  tcase_add_test(t, two_threads);
   tcase_add_test(t, environment);
   suite_add_tcase(s, t);
   return unit_main(s, CK_NOFORK);

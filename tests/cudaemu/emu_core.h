@@ -181,7 +181,9 @@ void access(const void *p, size_t bytes, bool write, bool atomic);
 /* ---- emu_fiber ---- */
 
 struct Thread;
-extern Thread *self; /* the running CUDA thread, NULL: host code */
+/* The running CUDA thread, NULL: host code.  One thread of the host may launch
+ * while another waits, and so runs kernels. */
+extern __thread Thread *self;
 extern uintptr_t stack_low;
 enum : size_t { STACK_BYTES = 64 << 10, SHARED_BYTES = 256 << 10 };
 extern char shared_memory[SHARED_BYTES];

@@ -45,7 +45,7 @@ struct Meeting {
   uint64_t mail[32];
 };
 
-Thread *self;
+__thread Thread *self;
 const Launch *launch;
 uintptr_t stack_low;
 alignas(1024) char shared_memory[SHARED_BYTES];
