@@ -3,33 +3,6 @@
 
 #include "device/cpu_vec.h"
 
-static float row_largest(const float *x, int64_t n) {
-  v16 most = (v16){0} - INFINITY;
-  int64_t i = 0;
-  for (; i + ZT_LANES <= n; i += ZT_LANES)
-    most = v16_max(v16_load(x + i), most);
-  if (i < n)
-    most = v16_max(v16_load_part(x + i, n - i, most), most);
-  return v16_largest(most);
-}
-
-/* x becomes exp(x - shift); returns the sum. */
-static float row_exp(float *x, float shift, int64_t n) {
-  v16 sum = {0};
-  int64_t i = 0;
-  for (; i + ZT_LANES <= n; i += ZT_LANES) {
-    for (int j = 0; j < ZT_LANES; j++)
-      x[i + j] = exp_of(x[i + j] - shift);
-    sum += v16_load(x + i);
-  }
-  if (i < n) {
-    for (int64_t j = i; j < n; j++)
-      x[j] = exp_of(x[j] - shift);
-    sum += v16_load_part(x + i, n - i, (v16){0});
-  }
-  return v16_sum(sum);
-}
-
 static double row_mean(const float *x, int64_t n) {
   enum { LANES = 8 };
   double sum[LANES] = {0};
@@ -60,9 +33,9 @@ void zt_cpu_cross_entropy(const zt_cross_entropy *call, int64_t begin,
         memset(x, 0, (size_t) n * sizeof *x);
       continue;
     }
-    float most = row_largest(x, n);
+    float most = largest_of(x, n);
     double wanted = x[label], mean = smoothing > 0 ? row_mean(x, n) : 0;
-    float sum = row_exp(x, most, n);
+    float sum = exp_row(x, most, n);
     double log_z = log((double) sum) + (double) most;
     call->row_loss[r] = (float) (log_z - wanted);
     if (terms)
@@ -79,7 +52,7 @@ void zt_cpu_cross_entropy(const zt_cross_entropy *call, int64_t begin,
 }
 
 int32_t zt_cpu_argmax(const float *x, int64_t n) {
-  float most = row_largest(x, n);
+  float most = largest_of(x, n);
   for (int64_t i = 0; i < n; i++)
     if (x[i] == most)
       return (int32_t) i;

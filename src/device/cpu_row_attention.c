@@ -13,25 +13,6 @@ static inline int64_t row_of_key(const zt_row_attention *a, int64_t row,
   return a->place ? a->place[at] : at;
 }
 
-/* exp(x - largest) in place; returns the sum. */
-static float exp_all(float *x, int64_t n) {
-  float most = -INFINITY;
-  v16 sum = {0};
-  int64_t i = 0;
-  for (int64_t j = 0; j < n; j++)
-    most = x[j] > most ? x[j] : most;
-  for (; i + ZT_LANES <= n; i += ZT_LANES) {
-    for (int j = 0; j < ZT_LANES; j++)
-      x[i + j] = exp_of(x[i + j] - most);
-    sum += v16_load(x + i);
-  }
-  for (int64_t j = i; j < n; j++)
-    x[j] = exp_of(x[j] - most);
-  if (i < n)
-    sum += v16_load_part(x + i, n - i, (v16){0});
-  return v16_sum(sum);
-}
-
 /* Sums run in whole vectors alone, so that contraction hits all or none. */
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast")
@@ -98,7 +79,8 @@ void zt_cpu_row_attention_head(const zt_row_attention *a, int64_t row,
     for (int64_t c = 0; c < KEYS && j + c < keys; c++)
       scores[j + c - first] = a->scale * products[c] + (bias ? bias[j + c] : 0);
   }
-  float scale = 1 / exp_all(scores, keys - first);
+  float most = largest_of(scores, keys - first);
+  float scale = 1 / exp_row(scores, most, keys - first);
   weigh_all(a, row, first, scores, scale, v,
             (float *) a->y.data + row * a->y.ld + h * d);
 }

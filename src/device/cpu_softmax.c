@@ -45,10 +45,9 @@ static float *stats_of(const zt_attention *call, const zt_cpu_scores *block,
   return call->stats + 2 * (head * call->q_length + block->first + row);
 }
 
-/* x = scale * x + bias; returns the largest. */
-static float add_bias(const zt_attention *call, const zt_cpu_scores *block,
-                      int64_t row, seen s, float *x) {
-  v16 most = (v16){0} - INFINITY;
+/* x = scale * x + bias. */
+static void add_bias(const zt_attention *call, const zt_cpu_scores *block,
+                     int64_t row, seen s, float *x) {
   const float scale = call->scale;
   const int64_t n = s.n;
   const float *bias =
@@ -59,28 +58,6 @@ static float add_bias(const zt_attention *call, const zt_cpu_scores *block,
   else
     for (int64_t i = 0; i < n; i++)
       x[i] = scale * x[i];
-  int64_t i = 0;
-  for (; i + ZT_LANES <= n; i += ZT_LANES)
-    most = v16_max(v16_load(x + i), most);
-  if (i < n)
-    most = v16_max(v16_load_part(x + i, n - i, most), most);
-  return v16_largest(most);
-}
-
-static float exp_and_sum(float *x, float shift, int64_t n) {
-  v16 sum = {0};
-  int64_t i = 0;
-  for (; i + ZT_LANES <= n; i += ZT_LANES) {
-    for (int j = 0; j < ZT_LANES; j++)
-      x[i + j] = exp_of(x[i + j] - shift);
-    sum += v16_load(x + i);
-  }
-  if (i < n) {
-    for (int64_t j = i; j < n; j++)
-      x[j] = exp_of(x[j] - shift);
-    sum += v16_load_part(x + i, n - i, (v16){0});
-  }
-  return v16_sum(sum);
 }
 
 static void drop_probabilities(const zt_attention *call,
@@ -103,8 +80,9 @@ void zt_cpu_softmax(const zt_attention *call, const zt_cpu_scores *block) {
     stats[0] = stats[1] = 0;
     if (s.n == 0)
       continue;
-    float most = add_bias(call, block, r, s, x);
-    float factor = 1 / exp_and_sum(x, most, s.n);
+    add_bias(call, block, r, s, x);
+    float most = largest_of(x, s.n);
+    float factor = 1 / exp_row(x, most, s.n);
     for (int64_t i = 0; i < s.n; i++)
       x[i] *= factor;
     stats[0] = most;

@@ -22,10 +22,6 @@ static inline v16 v16_load(const float *p) {
   return v;
 }
 
-static inline void v16_store(float *p, v16 v) {
-  memcpy(p, &v, sizeof v);
-}
-
 /* The first n elements, the other lanes as given. */
 static inline v16 v16_load_part(const float *p, int64_t n, v16 rest) {
   memcpy(&rest, p, (size_t) n * sizeof *p);
@@ -78,6 +74,33 @@ static inline float exp_of(float x) {
   memcpy(&p, &bits, sizeof bits);
   p = x < -87.3f ? 0.0f : p;
   return x == x ? p : x;
+}
+
+static inline float largest_of(const float *x, int64_t n) {
+  v16 most = (v16){0} - INFINITY;
+  int64_t i = 0;
+  for (; i + ZT_LANES <= n; i += ZT_LANES)
+    most = v16_max(v16_load(x + i), most);
+  if (i < n)
+    most = v16_max(v16_load_part(x + i, n - i, most), most);
+  return v16_largest(most);
+}
+
+/* x becomes exp(x - shift); returns the sum. */
+static inline float exp_row(float *x, float shift, int64_t n) {
+  v16 sum = {0};
+  int64_t i = 0;
+  for (; i + ZT_LANES <= n; i += ZT_LANES) {
+    for (int j = 0; j < ZT_LANES; j++)
+      x[i + j] = exp_of(x[i + j] - shift);
+    sum += v16_load(x + i);
+  }
+  if (i < n) {
+    for (int64_t j = i; j < n; j++)
+      x[j] = exp_of(x[j] - shift);
+    sum += v16_load_part(x + i, n - i, (v16){0});
+  }
+  return v16_sum(sum);
 }
 
 #endif

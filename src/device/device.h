@@ -306,8 +306,7 @@ typedef struct zt_device_ops {
   size_t (*attention_workspace)(const zt_device *dev, const zt_attention *call);
   /* Compute. */
   zt_status (*gemm)(zt_device *dev, const zt_gemm *call);
-  bool gemm_adds; /* it takes `from` and `bias`; else they are put into C before
-                   */
+  bool gemm_adds; /* it takes `from` and `bias`; else C gets them before */
   zt_status (*norm_forward)(zt_device *dev, const zt_norm *call);
   zt_status (*norm_backward)(zt_device *dev, const zt_norm *call);
   zt_status (*attention_forward)(zt_device *dev, const zt_attention *call);
