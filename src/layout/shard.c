@@ -43,3 +43,17 @@ void zt_shard_free(zt_shard *shard) {
   free(shard->at);
   *shard = (zt_shard){0};
 }
+
+int64_t zt_shard_part(const zt_shard *shard, const zt_param *param,
+                      int64_t *first, int64_t *at) {
+  int64_t slice = shard->slice[param->unit], begin = slice * shard->rank;
+  int64_t from = param->at > begin ? param->at : begin;
+  int64_t end = param->at + param->numel;
+  if (end > begin + slice)
+    end = begin + slice;
+  if (from >= end)
+    return 0;
+  *first = from - param->at;
+  *at = from - begin;
+  return end - from;
+}

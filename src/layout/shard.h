@@ -35,4 +35,11 @@ zt_status zt_shard_init(zt_shard *shard, const zt_params *params, int ranks,
                         int rank);
 void zt_shard_free(zt_shard *shard);
 
+/** The elements of a parameter that lie in the rank's slice of its unit.
+ *  \param[out] first  one of them, in the parameter
+ *  \param[out] at     its place in the slice
+ *  \return how many; 0: none, then neither is set */
+int64_t zt_shard_part(const zt_shard *shard, const zt_param *param,
+                      int64_t *first, int64_t *at);
+
 #endif

@@ -97,19 +97,6 @@ zt_status zt_adafactor_stored(const zt_params *params, zt_params *stored) {
 
 /* ---- Creation ---- */
 
-/* What this rank has of a parameter. */
-static void find_share(const zt_zero3 *z, const zt_param *p, tensor *t) {
-  int64_t slice = z->shard.slice[p->unit], begin = slice * z->shard.rank;
-  int64_t from = p->at > begin ? p->at : begin, end = p->at + p->numel;
-  if (end > begin + slice)
-    end = begin + slice;
-  if (from >= end)
-    return;
-  t->at = from - begin;
-  t->first = from - p->at;
-  t->n = end - from;
-}
-
 static int64_t cells_of(const tensor *t) {
   return t->n ? (t->at + t->n - 1) / ZT_GRID - t->at / ZT_GRID + 1 : 0;
 }
@@ -143,7 +130,7 @@ static void list_tensors(zt_adafactor *a, const double *rates,
                 .rate = rates[i],
                 .decay = decays[i]};
     place += statistics_of(p);
-    find_share(a->zero3, p, &t);
+    t.n = zt_shard_part(&a->zero3->shard, p, &t.first, &t.at);
     if (t.rate == 0)
       continue;
     a->tensors[a->n_tensors++] = t;

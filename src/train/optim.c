@@ -37,23 +37,19 @@ struct zt_optim {
 /* The part of a parameter that lies in this rank's slice, added to the runs. */
 static zt_status add_run(zt_optim *o, const zt_param *p, double rate,
                          bool decay) {
-  const zt_shard *shard = &o->zero3->shard;
-  int64_t slice = shard->slice[p->unit], first = slice * shard->rank;
-  int64_t begin = p->at - first, end = begin + p->numel;
-  begin = begin < 0 ? 0 : begin;
-  end = end > slice ? slice : end;
-  if (begin >= end)
+  int64_t first, at, n = zt_shard_part(&o->zero3->shard, p, &first, &at);
+  if (n == 0)
     return ZT_OK;
   run *last = o->n_runs ? &o->runs[o->n_runs - 1] : NULL;
   if (last && last->unit == p->unit && last->decay == decay &&
       last->rate == rate) {
-    last->n += end - begin;
+    last->n += n;
     return ZT_OK;
   }
   if (!zt_grow(&o->runs, &o->runs_capacity, (size_t) o->n_runs,
                sizeof *o->runs))
     return ZT_ERR_MEMORY;
-  o->runs[o->n_runs++] = (run){p->unit, begin, end - begin, decay, rate};
+  o->runs[o->n_runs++] = (run){p->unit, at, n, decay, rate};
   return ZT_OK;
 }
 

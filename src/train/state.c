@@ -29,16 +29,12 @@ static zt_status each_piece(const zt_zero3 *z,
   const zt_params *params = &z->model->params;
   for (int i = 0; i < params->count; i++) {
     const zt_param *p = &params->list[i];
-    int64_t slice = z->shard.slice[p->unit], begin = slice * z->shard.rank;
-    int64_t first = p->at > begin ? p->at : begin;
-    int64_t end = p->at + p->numel;
-    if (end > begin + slice)
-      end = begin + slice;
-    for (int64_t x = first; x < end; x += PIECE) {
+    int64_t first, at, n = zt_shard_part(&z->shard, p, &first, &at);
+    for (int64_t x = 0; x < n; x += PIECE) {
       piece part = {.param = i,
-                    .first = x - p->at,
-                    .at = z->shard.at[p->unit] + (x - begin),
-                    .n = end - x < PIECE ? end - x : PIECE};
+                    .first = first + x,
+                    .at = z->shard.at[p->unit] + at + x,
+                    .n = n - x < PIECE ? n - x : PIECE};
       ZT_TRY(visit(context, &part));
     }
   }
@@ -96,14 +92,13 @@ typedef struct digesting {
 
 /* What the device holds of a parameter. */
 static zt_status digest_piece(void *context, const piece *part) {
-  static const char *const prefixes[] = {"parameters", "exp_avg", "exp_avg_sq"};
   digesting *d = context;
   const zt_param *p = &d->zero3->model->params.list[part->param];
   ZT_TRY(zt_watch_pause());
   ZT_TRY(zt_device_download(d->zero3->dev, d->buffer,
                             state_of(d->zero3, d->state) + part->at,
                             (size_t) part->n * sizeof *d->buffer));
-  d->sum += zt_digest_part(prefixes[d->state], p, ZT_FP32, d->buffer,
+  d->sum += zt_digest_part(zt_state_group(d->state), p, ZT_FP32, d->buffer,
                            part->first, part->n);
   return ZT_OK;
 }
@@ -116,8 +111,8 @@ static zt_status digest_statistics(const zt_zero3 *z, uint64_t *sum) {
   ZT_TRY(zt_adafactor_stored(&z->model->params, &table));
   for (int i = table.units[table.n_units - 1].first; i < table.count; i++) {
     const zt_param *p = &table.list[i];
-    *sum += zt_digest_part("parameters", p, ZT_FP32, z->statistics + p->at, 0,
-                           p->numel);
+    *sum += zt_digest_part(zt_state_group(ZT_MASTER), p, ZT_FP32,
+                           z->statistics + p->at, 0, p->numel);
   }
   zt_params_free(&table);
   return ZT_OK;
