@@ -24,6 +24,9 @@ enum { ZT_MASTER, ZT_EXP_AVG, ZT_EXP_AVG_SQ, ZT_STATES };
 
 /** Name of the dataset of a state: "master", "exp_avg", "exp_avg_sq". */
 const char *zt_state_name(int state);
+/** Where parameters stand in that state, in views and in keys of the digest:
+ *  "parameters", "exp_avg", "exp_avg_sq". */
+const char *zt_state_group(int state);
 
 /* ---- Writing ---- */
 
@@ -178,9 +181,10 @@ zt_status zt_restart_verify(zt_restart *restart);
 typedef zt_status (*zt_restart_put)(void *context, int state, int64_t at,
                                     int64_t n, const float *values);
 /** All that is held of one rank's shard of parameters, verified, as fast as the
- * disk gives them: several threads read. Local. \param[in] put  called by one
- * thread at a time, in no order, with a piece of one unit's slice; never for
- * padding \return as zt_restart_read(), or what put() returned. */
+ *  disk gives them: several threads read.  Local.
+ *  \param[in] put  called by one thread at a time, in no order, with a piece of
+ *                  one unit's slice; never for padding
+ *  \return as zt_restart_read(), or what put() returned. */
 zt_status zt_restart_read_shard(const zt_restart *restart,
                                 const zt_params *params, const zt_shard *shard,
                                 zt_restart_put put, void *context);

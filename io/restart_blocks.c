@@ -185,9 +185,8 @@ zt_status zt_blocks_stage_all(zt_restart_writer *w) {
 }
 
 void zt_blocks_touch(zt_restart_writer *w) {
-  if (!w->slots.all)
-    return;
-  memset(w->copies, 0, w->slots.bytes);
+  if (w->slots.all)
+    memset(w->copies, 0, w->slots.bytes);
 }
 
 zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index,

@@ -42,16 +42,14 @@ static bool is_leader(const zt_restart_writer *w) {
 }
 
 static zt_status make_keys(zt_restart_writer *w) {
-  static const char *const prefixes[] = {[ZT_MASTER] = "parameters",
-                                         [ZT_EXP_AVG] = "exp_avg",
-                                         [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   size_t n = (size_t) w->params->count;
   for (int s = 0; s < w->states; s++) {
     if (!(w->keys[s] = zt_calloc(n, sizeof *w->keys[s])))
       return ZT_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
       const zt_param *p = &w->params->list[i];
-      w->keys[s][i] = zt_digest_key(prefixes[s], p->name, p->ndim, p->dims);
+      w->keys[s][i] =
+          zt_digest_key(zt_state_group(s), p->name, p->ndim, p->dims);
     }
   }
   return ZT_OK;

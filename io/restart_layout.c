@@ -19,6 +19,10 @@ const char *zt_state_name(int state) {
   return names[state];
 }
 
+const char *zt_state_group(int state) {
+  return state == ZT_MASTER ? ZT_GROUP_PARAMETERS : zt_state_name(state);
+}
+
 const char *zt_state_place(int state) {
   static const char *const names[] = {"master_at", "exp_avg_at",
                                       "exp_avg_sq_at"};

@@ -28,9 +28,6 @@ typedef struct verification {
 
 /* The manifest was checked when it was opened. */
 static void count_parameter(counted *p, json_t *entry) {
-  static const char *const prefixes[] = {[ZT_MASTER] = "parameters",
-                                         [ZT_EXP_AVG] = "exp_avg",
-                                         [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   const char *name = json_string_value(json_object_get(entry, "name"));
   json_t *shape = json_object_get(entry, "shape"), *dim;
   int64_t dims[ZT_MAX_DIMS];
@@ -42,8 +39,8 @@ static void count_parameter(counted *p, json_t *entry) {
     p->numel *= dims[d];
   }
   for (int s = 0; s < ZT_STATES; s++)
-    p->key[s] =
-        zt_digest_key(prefixes[s], name, (int) json_array_size(shape), dims);
+    p->key[s] = zt_digest_key(zt_state_group(s), name,
+                              (int) json_array_size(shape), dims);
 }
 
 static zt_status count_parameters(verification *v) {

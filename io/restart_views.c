@@ -168,11 +168,8 @@ static zt_status link_names(const drawing *w) {
 }
 
 static zt_status create_groups(drawing *w, hid_t file) {
-  static const char *const names[] = {[ZT_MASTER] = ZT_GROUP_PARAMETERS,
-                                      [ZT_EXP_AVG] = "exp_avg",
-                                      [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   for (int s = 0; s < w->views->states; s++)
-    ZT_TRY(zt_h5_create_group(file, w->path, names[s], &w->groups[s]));
+    ZT_TRY(zt_h5_create_group(file, w->path, zt_state_group(s), &w->groups[s]));
   if (w->views->states == ZT_STATES)
     return ZT_OK;
   return zt_h5_create_group(file, w->path, "statistics",

@@ -53,9 +53,6 @@ static zt_status compute(zt_source *source, uint64_t *digest) {
 static zt_status add_state(zt_restart *restart, const zt_params *params,
                            int64_t start, int state, float *buffer,
                            uint64_t *sum) {
-  static const char *const prefixes[] = {[ZT_MASTER] = "parameters",
-                                         [ZT_EXP_AVG] = "exp_avg",
-                                         [ZT_EXP_AVG_SQ] = "exp_avg_sq"};
   const zt_comm *comm = restart->comm;
   for (int i = 0; i < params->count; start += params->list[i++].numel) {
     const zt_param *p = &params->list[i];
@@ -67,7 +64,8 @@ static zt_status add_state(zt_restart *restart, const zt_params *params,
       int64_t begin = piece.at / (int64_t) sizeof *buffer;
       int64_t count = piece.n / (int64_t) sizeof *buffer;
       ZT_TRY(zt_restart_read(restart, state, start + begin, count, buffer));
-      *sum += zt_digest_part(prefixes[state], p, ZT_FP32, buffer, begin, count);
+      *sum += zt_digest_part(zt_state_group(state), p, ZT_FP32, buffer, begin,
+                             count);
     }
   }
   return ZT_OK;
