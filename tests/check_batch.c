@@ -95,7 +95,7 @@ START_TEST(test_every_epoch_has_every_sample_once) {
   zt_tokens *tokens =
       make_documents(&about, (int[]){RAW * SAMPLES + RAW - 1}, 1, false);
   zt_batch *batch;
-  ck_zt_ok(zt_batch_create(&spans, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spans, &tokens, NULL, 1, &batch));
   ck_assert_int_eq(zt_batch_samples(batch), SAMPLES); /* no short tail */
   int64_t order[EPOCHS][SAMPLES];
   for (int g = 0; g < EPOCHS * SAMPLES; g++)
@@ -114,14 +114,14 @@ START_TEST(test_every_epoch_has_every_sample_once) {
   zt_batch_destroy(&batch);
   zt_batch_spec spec = spans;
   spec.seed++;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   int64_t other[SAMPLES];
   for (int g = 0; g < SAMPLES; g++)
     other[g] = zt_batch_sample(batch, g / BATCH + 1, g % BATCH);
   ck_assert_mem_ne(other, order[0], sizeof other);
   zt_batch_destroy(&batch);
   spec.shuffled = false;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   for (int64_t step = 1; step < 20; step++)
     for (int64_t p = 0; p < BATCH; p++)
       ck_assert_int_eq(zt_batch_sample(batch, step, p),
@@ -189,7 +189,7 @@ START_TEST(test_packed_windows) {
   zt_batch *batch;
   zt_batch_spec spec = spans;
   spec.target_length = TARGET;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   ck_assert_int_eq(zt_batch_samples(batch), 347 / RAW);
   zt_span_lengths l = zt_span_measure(RAW);
   for (int64_t step = 1; step < 10; step++) {
@@ -221,7 +221,7 @@ START_TEST(test_documents) {
     zt_batch *batch;
     zt_batch_spec spec = spans;
     spec.packing = spec.shuffled = false;
-    ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+    ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
     ck_assert_int_eq(zt_batch_samples(batch), count);
     zt_micro_batch micro = fill(batch, &spec, 1, count);
     check_rows(&spec, &micro, count);
@@ -242,10 +242,10 @@ START_TEST(test_documents) {
 }
 END_TEST
 
-static void must_fail(const zt_batch_spec *spec, const zt_tokens *tokens,
+static void must_fail(const zt_batch_spec *spec, zt_tokens *tokens,
                       zt_status status, const char *word) {
   zt_batch *batch;
-  ck_zt_fails(zt_batch_create(spec, tokens, &batch), status);
+  ck_zt_fails(zt_batch_create(spec, &tokens, NULL, 1, &batch), status);
   ck_assert_ptr_null(batch);
   ck_assert_msg(strstr(zt_last_error(), word), "%s", zt_last_error());
   ck_assert_uint_le(strlen(zt_last_error()), 200 + strlen(scratch));
@@ -280,7 +280,7 @@ START_TEST(test_causal_windows) {
   zt_batch_spec spec = causal_spec(true);
   zt_batch *batch;
   int32_t all[TOKENS + 2];
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   int64_t n = zt_tokens_about(tokens)->tokens[0];
   ck_assert_int_eq(n, 54);
   ck_assert_int_eq(zt_batch_samples(batch), n / TARGET); /* no short tail */
@@ -306,7 +306,7 @@ START_TEST(test_causal_documents) {
     zt_batch_spec spec = causal_spec(false);
     zt_batch *batch;
     int64_t sum = 0, targets = 0, first, n;
-    ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+    ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
     ck_assert_int_eq(zt_batch_samples(batch), count);
     zt_micro_batch micro = fill(batch, &spec, 1, count);
     for (int r = 0; r < count; r++) {
@@ -348,7 +348,7 @@ START_TEST(test_cut_does_not_matter) {
     zt_batch *batch;
     zt_batch_spec spec = spans;
     spec.packing = packing;
-    ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+    ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
     for (int64_t step = 3; step < 5; step++) {
       zt_micro_batch whole = fill(batch, &spec, step, BATCH);
       static int32_t s[BATCH * SOURCE], v[BATCH], t[BATCH * TARGET],
@@ -415,7 +415,7 @@ START_TEST(test_pairs) {
   zt_tokens *tokens = make_pairs(text, 3);
   zt_batch_spec spec = pairs_spec();
   zt_batch *batch;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   ck_assert_int_eq(zt_batch_samples(batch), 3);
   zt_micro_batch micro = fill(batch, &spec, 1, 4);
   ck_assert_mem_eq(source, sources, sizeof sources);
@@ -435,7 +435,7 @@ START_TEST(test_empty_side) {
   zt_tokens *tokens = make_pairs(text, 3);
   zt_batch_spec spec = pairs_spec();
   zt_batch *batch;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   for (int64_t i = 0; i < 3; i++) {
     zt_micro_batch micro = micro_at(&spec, 0);
     zt_status status = zt_batch_fill(batch, 1, i, 1, &micro);

@@ -64,7 +64,7 @@ static void close_files(void) {
 
 static zt_batch *mix(const zt_batch_spec *spec, const double *shares) {
   zt_batch *batch;
-  ck_zt_ok(zt_batch_create_mix(spec, files, shares, FILES, &batch));
+  ck_zt_ok(zt_batch_create(spec, files, shares, FILES, &batch));
   return batch;
 }
 
@@ -239,14 +239,14 @@ START_TEST(files_that_differ_are_refused) {
   zt_batch *b;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     zt_tokens *two[] = {files[0], make_file(&others[i].info, "o.h5", 0, 3)};
-    ck_zt_fails(zt_batch_create_mix(&causal, two, NULL, 2, &b), ZT_ERR_DATA);
+    ck_zt_fails(zt_batch_create(&causal, two, NULL, 2, &b), ZT_ERR_DATA);
     ck_assert_msg(strstr(zt_last_error(), others[i].what), "%s",
                   zt_last_error());
     zt_tokens_close(&two[1]);
   }
   zt_batch_spec spec = causal;
   spec.hold_out = 0.95;
-  ck_zt_fails(zt_batch_create_mix(&spec, files, NULL, FILES, &b), ZT_ERR_DATA);
+  ck_zt_fails(zt_batch_create(&spec, files, NULL, FILES, &b), ZT_ERR_DATA);
   ck_assert_ptr_nonnull(strstr(zt_last_error(), "all of its 7 samples"));
 }
 END_TEST

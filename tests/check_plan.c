@@ -41,7 +41,7 @@ static void compare(const zt_step_sizes *planned, const zt_step_sizes *used) {
 }
 
 /* Plans, runs two steps and compares. */
-static void check(const zt_model *model, const zt_tokens *tokens,
+static void check(const zt_model *model, zt_tokens *tokens,
                   const zt_step_options *options) {
   zt_plan plan;
   zt_step_result result;

@@ -268,7 +268,7 @@ static zt_tokens *make_many(bool pairs) {
   return tokens;
 }
 
-static zt_step_result run_step(const zt_model *model, const zt_tokens *tokens,
+static zt_step_result run_step(const zt_model *model, zt_tokens *tokens,
                                bool packing) {
   zt_device *dev;
   zt_comm *comm;
@@ -282,14 +282,14 @@ static zt_step_result run_step(const zt_model *model, const zt_tokens *tokens,
                         .pad_id = -1,
                         .eos_id = -1,
                         .start_id = -1};
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   options.batch = zt_batch_samples(batch); /* all there is */
   zt_batch_destroy(&batch);
   spec.batch = options.batch;
   options.pass.source_length = 0;
   options.pass.target_length = LENGTH;
   options.pass.documents = packing;
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   ck_zt_ok(zt_device_cpu_create(1, &dev));
   ck_zt_ok(zt_device_check(dev));
   ck_zt_ok(zt_comm_mpi_create(MPI_COMM_SELF, &comm));

@@ -91,7 +91,7 @@ void train_open_tokens(const zt_model *model, const char *path,
   ck_zt_ok(zt_tokens_open(path, tokens));
 }
 
-zt_batch *train_batch(const zt_tokens *tokens, const zt_model *model,
+zt_batch *train_batch(zt_tokens *tokens, const zt_model *model,
                       const zt_step_options *options) {
   zt_batch *batch;
   bool pairs = model->family->encoder;
@@ -106,7 +106,7 @@ zt_batch *train_batch(const zt_tokens *tokens, const zt_model *model,
                         .pad_id = model->shape.pad_id,
                         .eos_id = model->shape.eos_id,
                         .start_id = model->shape.start_id};
-  ck_zt_ok(zt_batch_create(&spec, tokens, &batch));
+  ck_zt_ok(zt_batch_create(&spec, &tokens, NULL, 1, &batch));
   return batch;
 }
 

@@ -29,7 +29,7 @@ void train_open_tokens(const zt_model *model, const char *path,
                        zt_tokens **tokens);
 
 /** Samples of that file as a step takes them, in shuffled order. */
-zt_batch *train_batch(const zt_tokens *tokens, const zt_model *model,
+zt_batch *train_batch(zt_tokens *tokens, const zt_model *model,
                       const zt_step_options *options);
 
 /** AdamW with clipping and decay, recompute on, no dropout. */

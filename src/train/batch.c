@@ -122,9 +122,8 @@ static zt_status create(zt_batch *b, zt_tokens *const *tokens,
   return b->weighted ? share_out(b, weights) : ZT_OK;
 }
 
-zt_status zt_batch_create_mix(const zt_batch_spec *spec,
-                              zt_tokens *const *tokens, const double *weights,
-                              int n, zt_batch **batch) {
+zt_status zt_batch_create(const zt_batch_spec *spec, zt_tokens *const *tokens,
+                          const double *weights, int n, zt_batch **batch) {
   *batch = NULL;
   zt_batch *b = zt_calloc(1, sizeof *b);
   if (!b)
@@ -138,12 +137,6 @@ zt_status zt_batch_create_mix(const zt_batch_spec *spec,
     zt_batch_destroy(&b);
   *batch = b;
   return status;
-}
-
-zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
-                          zt_batch **batch) {
-  return zt_batch_create_mix(spec, (zt_tokens *[]){(zt_tokens *) tokens}, NULL,
-                             1, batch);
 }
 
 void zt_batch_destroy(zt_batch **batch) {

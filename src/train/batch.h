@@ -61,19 +61,14 @@ typedef struct zt_micro_batch {
   int64_t targets;       /* labels */
 } zt_micro_batch;
 
-/** \param[in] tokens  must stay open
- *  \return ZT_ERR_CONFIG for lengths that do not do, ZT_ERR_DATA for a file
- *          that does not fit the task or the model or holds less than one
- *          sample, ZT_ERR_MEMORY. */
-zt_status zt_batch_create(const zt_batch_spec *spec, const zt_tokens *tokens,
-                          zt_batch **batch);
-/** The same of several files.
+/** Of one file or several.
  *  \param[in] tokens   [n] must stay open
  *  \param[in] weights  [n] above 0; NULL: all files as one
- *  \return also ZT_ERR_DATA for files that do not go together. */
-zt_status zt_batch_create_mix(const zt_batch_spec *spec,
-                              zt_tokens *const *tokens, const double *weights,
-                              int n, zt_batch **batch);
+ *  \return ZT_ERR_CONFIG for lengths that do not do, ZT_ERR_DATA for a file
+ *          that does not fit the task or the model or holds less than one
+ *          sample, or for files that do not go together, ZT_ERR_MEMORY. */
+zt_status zt_batch_create(const zt_batch_spec *spec, zt_tokens *const *tokens,
+                          const double *weights, int n, zt_batch **batch);
 /** Sets *batch to NULL; NULL is allowed. */
 void zt_batch_destroy(zt_batch **batch);
 

@@ -15,7 +15,7 @@ static zt_status open_files(char *const *paths, int n, const double *weights,
     data->n += status == ZT_OK;
   }
   if (status == ZT_OK)
-    status = zt_batch_create_mix(spec, data->tokens, weights, n, &data->batch);
+    status = zt_batch_create(spec, data->tokens, weights, n, &data->batch);
   if (status != ZT_OK)
     zt_data_close(data);
   return status;

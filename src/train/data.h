@@ -18,7 +18,7 @@ typedef struct zt_data {
 /** What is trained on: data.train without what is held out.
  *  \param[in]  spec  as zt_batch_spec_of() says
  *  \param[out] data  zt_data_close() it
- *  \return as zt_tokens_open() and zt_batch_create_mix(). */
+ *  \return as zt_tokens_open() and zt_batch_create(). */
 zt_status zt_data_open_train(const zt_settings *settings,
                              const zt_batch_spec *spec, zt_data *data);
 /** Whether there is something to evaluate on. */
