@@ -17,7 +17,6 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,23 +108,17 @@ static zt_status make_step(evaluator *e) {
 /* ---- All of it ---- */
 
 static zt_status print(const evaluator *e, const zt_evaluation *r) {
-  char loss[32] = "null", perplexity[32] = "null";
-  if (isfinite(r->loss))
-    snprintf(loss, sizeof loss, "%.17g", r->loss);
-  if (isfinite(r->perplexity))
-    snprintf(perplexity, sizeof perplexity, "%.17g", r->perplexity);
-  char answers[96] = "";
-  if (r->questions > 0)
-    snprintf(answers, sizeof answers, ", \"exact_match\": %.17g, \"f1\": %.17g",
-             r->exact, r->f1);
-  int n = printf("{\"t\": \"eval\", \"step\": %" PRId64 ", \"loss\": %s, "
-                 "\"perplexity\": %s, \"samples\": %" PRId64
-                 ", \"tokens\": %" PRId64 ", \"targets\": %" PRId64
-                 "%s, \"seconds\": %.6g}\n",
-                 e->number, loss, perplexity, r->samples, r->tokens, r->targets,
-                 answers, r->seconds);
-  if (n < 0 || fflush(stdout) != 0)
-    return zt_fail_errno(ZT_ERR_IO, "standard output: cannot write");
+  zt_field fields[ZT_EVALUATION_FIELDS + 1];
+  zt_text line = {0};
+  int n = zt_evaluation_fields(r, e->number, fields);
+  fields[n++] = zt_field_real("seconds", r->seconds);
+  zt_metrics_format(&line, "eval", fields, n);
+  zt_status status =
+      line.failed ? zt_fail(ZT_ERR_MEMORY, "out of memory") : ZT_OK;
+  if (status == ZT_OK && (fputs(line.data, stdout) < 0 || fflush(stdout) != 0))
+    status = zt_fail_errno(ZT_ERR_IO, "standard output: cannot write");
+  zt_text_free(&line);
+  ZT_TRY(status);
   zt_info("%s: loss %.4f, perplexity %.4g over %" PRId64 " targets in %.2f s",
           e->source->path, r->loss, r->perplexity, r->targets, r->seconds);
   return ZT_OK;

@@ -6,7 +6,7 @@
  *  Collectives are numbered alike on all ranks, and the same number is the same
  *  collective: a rank of which that is not true does not do what the others do.
  *  The rank that has begun the fewest is the one that the others wait for; so
- * is one that wrote nothing, since a rank that lives writes.  All Local. */
+ *  is one that wrote nothing, since a rank that lives writes.  All Local. */
 #ifndef ZT_REPORT_HANG_H
 #define ZT_REPORT_HANG_H
 

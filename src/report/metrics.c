@@ -135,8 +135,8 @@ static void add_field(zt_text *line, const zt_field *f) {
   }
 }
 
-static void add_line(zt_text *line, const char *kind, const zt_field *fields,
-                     int n) {
+void zt_metrics_format(zt_text *line, const char *kind, const zt_field *fields,
+                       int n) {
   zt_field t = zt_field_text("t", kind);
   zt_text_append(line, "{", 1);
   if (line->failed)
@@ -155,10 +155,10 @@ zt_status zt_metrics_line(zt_metrics *m, const char *kind,
   int64_t gap = m->file.gap;
   m->line.size = 0;
   if (gap > 0)
-    add_line(&m->line, "event",
-             ZT_FIELDS(zt_field_text("event", "lines lost"),
-                       zt_field_int("lines", gap)));
-  add_line(&m->line, kind, fields, n);
+    zt_metrics_format(&m->line, "event",
+                      ZT_FIELDS(zt_field_text("event", "lines lost"),
+                                zt_field_int("lines", gap)));
+  zt_metrics_format(&m->line, kind, fields, n);
   if (m->line.failed)
     return zt_fail(ZT_ERR_MEMORY, "%s: out of memory", m->file.path);
   if (zt_append_record(&m->file, m->line.data, m->line.size) && gap > 0 &&

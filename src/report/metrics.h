@@ -19,6 +19,7 @@
 #define ZT_REPORT_METRICS_H
 
 #include "base/status.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -85,6 +86,9 @@ static inline zt_field zt_field_flag(const char *key, bool value) {
  *  \param[in] kind  "run", "data", "eval", "restart", "event", "end" */
 zt_status zt_metrics_line(zt_metrics *metrics, const char *kind,
                           const zt_field *fields, int n);
+/** The line itself, added to a text. */
+void zt_metrics_format(zt_text *line, const char *kind, const zt_field *fields,
+                       int n);
 
 /** Offset after the last whole line; 0 for NULL. */
 int64_t zt_metrics_tell(const zt_metrics *metrics);

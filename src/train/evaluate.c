@@ -54,3 +54,19 @@ zt_status zt_evaluate(zt_step *step, const zt_data *valid, zt_answers *answers,
   e->seconds = 1e-9 * (double) (zt_clock_ns() - began);
   return ZT_OK;
 }
+
+int zt_evaluation_fields(const zt_evaluation *e, int64_t number,
+                         zt_field fields[ZT_EVALUATION_FIELDS]) {
+  int n = 0;
+  fields[n++] = zt_field_int("step", number);
+  fields[n++] = zt_field_real("loss", e->loss);
+  fields[n++] = zt_field_real("perplexity", e->perplexity);
+  fields[n++] = zt_field_int("samples", e->samples);
+  fields[n++] = zt_field_int("tokens", e->tokens);
+  fields[n++] = zt_field_int("targets", e->targets);
+  if (e->questions > 0) {
+    fields[n++] = zt_field_real("exact_match", e->exact);
+    fields[n++] = zt_field_real("f1", e->f1);
+  }
+  return n;
+}

@@ -7,6 +7,7 @@
 #ifndef ZT_TRAIN_EVALUATE_H
 #define ZT_TRAIN_EVALUATE_H
 
+#include "report/metrics.h"
 #include "train/answers.h"
 #include "train/data.h"
 #include "train/step.h"
@@ -31,5 +32,13 @@ typedef struct zt_evaluation {
 zt_status zt_evaluate(zt_step *step, const zt_data *valid, zt_answers *answers,
                       int64_t number, int64_t needed,
                       zt_evaluation *evaluation);
+
+enum { ZT_EVALUATION_FIELDS = 8 };
+/** What it found, as a line of metrics has it, without the time it took.
+ *  Local.
+ *  \param[in] number  of the step done
+ *  \return how many fields there are */
+int zt_evaluation_fields(const zt_evaluation *evaluation, int64_t number,
+                         zt_field fields[ZT_EVALUATION_FIELDS]);
 
 #endif

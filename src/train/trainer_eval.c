@@ -77,18 +77,8 @@ static zt_status show_answers(const zt_trainer *t) {
 
 static zt_status record_loss(const zt_trainer *t, const zt_evaluation *e,
                              bool better) {
-  zt_field fields[10];
-  int n = 0;
-  fields[n++] = zt_field_int("step", t->done);
-  fields[n++] = zt_field_real("loss", e->loss);
-  fields[n++] = zt_field_real("perplexity", e->perplexity);
-  fields[n++] = zt_field_int("samples", e->samples);
-  fields[n++] = zt_field_int("tokens", e->tokens);
-  fields[n++] = zt_field_int("targets", e->targets);
-  if (e->questions > 0) {
-    fields[n++] = zt_field_real("exact_match", e->exact);
-    fields[n++] = zt_field_real("f1", e->f1);
-  }
+  zt_field fields[ZT_EVALUATION_FIELDS + 2];
+  int n = zt_evaluation_fields(e, t->done, fields);
   fields[n++] = zt_field_flag("best", better);
   fields[n++] = zt_field_real("seconds", e->seconds);
   return zt_metrics_line(t->metrics, "eval", fields, n);
