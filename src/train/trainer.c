@@ -150,20 +150,22 @@ static zt_status ask(zt_trainer *t, int64_t asked[ASKED]) {
   return zt_comm_all_reduce(t->comm, asked, ASKED, ZT_MAX);
 }
 
+/* What the steps done are of, added to what is to be said. */
+static zt_status write_run(const zt_trainer *t, zt_runstate what) {
+  char best[32];
+  what.step = t->done;
+  what.steps = t->settings->train.steps;
+  what.restart = t->newest[0] ? t->newest : NULL;
+  what.best = zt_trainer_best(t, best);
+  return zt_runstate_write(t->settings->run.dir, &what);
+}
+
 static zt_status write_state(const zt_trainer *t, zt_run state,
                              const char *message) {
-  char best[32];
   if (!t->root)
     return ZT_OK;
-  return zt_runstate_write(
-      t->settings->run.dir,
-      &(zt_runstate){.state = state,
-                     .rank = -1,
-                     .message = message,
-                     .step = t->done,
-                     .steps = t->settings->train.steps,
-                     .restart = t->newest[0] ? t->newest : NULL,
-                     .best = zt_trainer_best(t, best)});
+  return write_run(
+      t, (zt_runstate){.state = state, .rank = -1, .message = message});
 }
 
 /* Whoever is killed from here on leaves word of the newest restart. */
@@ -319,17 +321,11 @@ static const zt_trainer *dying;
 
 static void write_failure(const zt_trainer *t, int code, int rank,
                           const char *message) {
-  char best[32];
   zt_attempts_note(code);
-  zt_runstate_write(t->settings->run.dir,
-                    &(zt_runstate){.state = ZT_RUN_FAILED,
-                                   .code = code,
-                                   .rank = rank,
-                                   .message = message,
-                                   .step = t->done,
-                                   .steps = t->settings->train.steps,
-                                   .restart = t->newest[0] ? t->newest : NULL,
-                                   .best = zt_trainer_best(t, best)});
+  write_run(t, (zt_runstate){.state = ZT_RUN_FAILED,
+                             .code = code,
+                             .rank = rank,
+                             .message = message});
 }
 
 static void last_words(int code, const char *message) {
