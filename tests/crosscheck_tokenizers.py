@@ -18,13 +18,13 @@ import unicodedata
 
 import h5py
 import numpy as np
-from tokenizers import (AddedToken, Regex, Tokenizer, models, normalizers,
+from tokenizers import (AddedToken, Tokenizer, models, normalizers,
                         pre_tokenizers, trainers)
+
+from tokenizer_kinds import KINDS
 
 build, top, size = sys.argv[1], sys.argv[2], int(float(sys.argv[3]) * 1e6)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SCRIPTS = ((0x20, 0x7e), (0xa0, 0x24f), (0x300, 0x36f), (0x370, 0x5ff),
            (0x600, 0x6ff), (0x900, 0xdff), (0x3040, 0x30ff), (0x4e00, 0x9fff),
            (0xac00, 0xd7a3), (0x1f300, 0x1f6ff), (0x2000, 0x206f))
@@ -72,25 +72,9 @@ def make_text():
     return b"\n".join(parts)
 
 
-def splits(pattern):
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(pattern), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-KINDS = {
-    "GPT-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
-    "Llama 3": splits(LLAMA3),
-    "Qwen": splits(LLAMA3.replace("{1,3}", "")),
-    "SmolLM": pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False)]),
-}
-
-
 def train(text):
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = KINDS["GPT-2"]
+    tokenizer.pre_tokenizer = KINDS["gpt2"]
     tokenizer.train_from_iterator([text[:2000000]], trainers.BpeTrainer(
         vocab_size=6000, show_progress=False,
         special_tokens=["<|endoftext|>"],
@@ -104,7 +88,7 @@ def of_kind(kind, base):
     tokenizer = Tokenizer.from_str(base)
     tokenizer.pre_tokenizer = KINDS[kind]
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
-    if kind == "Qwen":
+    if kind == "qwen":
         tokenizer.normalizer = normalizers.NFC()
         tokenizer.add_tokens([AddedToken("<|im", normalized=False)])
     tokenizer.save("tokenizer.json")

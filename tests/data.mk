@@ -11,7 +11,7 @@ TESTS += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
 EXTRA_DIST += tests/run_conv_tokens.sh tests/run_conv_binary.sh \
   tests/run_sentencepiece.sh tests/run_corpora.sh tests/run_conv_ranks.sh \
   tests/long_smollm2.sh tests/smollm2.py \
-  tests/run_tokenizers.sh tests/crosscheck_tokenizers.py \
+  tests/run_tokenizers.sh tests/crosscheck_tokenizers.py tests/tokenizer_kinds.py \
   tests/long_data.sh tests/golden/tokenizer/make.py \
   tests/golden/tokenizer/text.json \
   tests/golden/tokenizer/gpt2.json tests/golden/tokenizer/gpt2.ids \

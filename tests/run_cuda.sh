@@ -5,13 +5,8 @@
 # on what carries the data; restarts go from one device to the other.  Kernels
 # move little more than they must, and bf16 is multiplied on tensor cores.
 . "$ZT_SRC/tests/lib.sh"
-[ -x "$ZT_BUILD/tests/ztrain-emu" ] || skip "no CUDA headers"
-PATH=$ZT_BUILD/tests:$PATH
-CUDAEMU_DIR=$dir
-export CUDAEMU_DIR
-unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_FAIL \
-  CUDAEMU_DEVICES CUDAEMU_CHECK
-limit=120
+. "$ZT_SRC/tests/emu.sh"
+on_emu ztrain-emu
 make_inputs
 cat >run.cfg <<'END'
 run = { dir = "run"; };

@@ -3,12 +3,8 @@
 # What fails in the real ztrain on the double of CUDA and NCCL ends all ranks in
 # seconds, with a message, and leaves the restart as it was.
 . "$ZT_SRC/tests/lib.sh"
-[ -x "$ZT_BUILD/tests/ztrain-emu" ] || skip "no CUDA headers"
-PATH=$ZT_BUILD/tests:$PATH
-CUDAEMU_DIR=$dir
-export CUDAEMU_DIR
-unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_FAIL \
-  CUDAEMU_DEVICES CUDAEMU_CHECK
+. "$ZT_SRC/tests/emu.sh"
+on_emu ztrain-emu
 make_inputs
 cat >run.cfg <<'END'
 run = { dir = "run"; };

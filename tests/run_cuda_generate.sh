@@ -3,13 +3,8 @@
 # The real ztgen on the double of CUDA and NCCL: the processor's tokens, on any
 # number of ranks and in any company.
 . "$ZT_SRC/tests/lib.sh"
-[ -x "$ZT_BUILD/tests/ztgen-emu" ] || skip "no CUDA headers"
-PATH=$ZT_BUILD/tests:$PATH
-CUDAEMU_DIR=$dir
-export CUDAEMU_DIR
-unset CUDAEMU_SCHEDULE CUDAEMU_SEED CUDAEMU_THREADS CUDAEMU_FAIL \
-  CUDAEMU_DEVICES CUDAEMU_CHECK
-limit=120
+. "$ZT_SRC/tests/emu.sh"
+on_emu ztgen-emu
 cat >prompts.jsonl <<'END_OF_PROMPTS'
 {"tokens": [5, 7, 9]}
 {"tokens": [6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 5, 7, 9]}

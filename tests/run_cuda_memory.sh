@@ -4,11 +4,10 @@
 # Memory of the double's device is the process's own too: what the arenas take
 # is subtracted.
 . "$ZT_SRC/tests/lib.sh"
-[ -x "$ZT_BUILD/tests/ztrain-emu" ] || skip "no CUDA headers"
+. "$ZT_SRC/tests/emu.sh"
+on_emu ztrain-emu
 [ -x "$ZT_BUILD/tests/peak" ] || skip "tests/peak is not built"
-PATH=$ZT_BUILD/tests:$PATH
-CUDAEMU_DIR=$dir CUDAEMU_CHECK=0 # no memory for the detectors
-export CUDAEMU_DIR CUDAEMU_CHECK
+export CUDAEMU_CHECK=0 # no memory for the detectors
 make_inputs
 cat >run.cfg <<'END'
 run = { dir = "run"; };

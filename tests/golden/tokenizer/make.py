@@ -6,28 +6,12 @@ import pathlib
 import random
 import sys
 
-from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models,
-                        normalizers, pre_tokenizers, trainers)
+from tokenizers import (AddedToken, Tokenizer, decoders, models, normalizers,
+                        pre_tokenizers, trainers)
 
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN = LLAMA3.replace("{1,3}", "")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tokenizer_kinds import KINDS
 
-
-def splits(pattern):
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(pattern), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-KINDS = {
-    "gpt2": pre_tokenizers.ByteLevel(add_prefix_space=False),
-    "llama3": splits(LLAMA3),
-    "qwen": splits(QWEN),
-    "smollm": pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False)]),
-}
 random.seed(1)
 SCRIPTS = ((0x20, 0x7e), (0xa0, 0x24f), (0x370, 0x52f), (0x5d0, 0x5ea),
            (0x620, 0x64a), (0x905, 0x939), (0x3041, 0x3096), (0x4e00, 0x9fff),
