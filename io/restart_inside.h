@@ -37,14 +37,14 @@ void zt_restart_cursor_close(zt_restart_cursor *cursor);
 void zt_restart_inside_init(zt_restart *r);
 
 /** Check the parameters, statistics and aliases of a manifest whose units are
- *  known: names, shapes, places; sets numel and statistics.  Local.  \return
- * ZT_ERR_DATA, ZT_ERR_MEMORY. */
+ *  known: names, shapes, places; sets numel and statistics.  Local.
+ *  \return ZT_ERR_DATA, ZT_ERR_MEMORY. */
 zt_status zt_restart_check_manifest(zt_restart *r);
 
 /** Cells of one state of a part, each verified.  Local.
- *  \param[in] n     at most ZT_READ_CELLS, all of one unit
- *  \param[in] flat  of their first element, for messages
- *  \param[out] cells [n * ZT_GRID], best page-aligned; NULL: the cursor's own
+ *  \param[in]  n      at most ZT_READ_CELLS, all of one unit
+ *  \param[in]  flat   of their first element, for messages
+ *  \param[out] cells  [n * ZT_GRID], best page-aligned; NULL: the cursor's own
  *  \return ZT_ERR_DATA naming part, cell and parameter; ZT_ERR_IO. */
 zt_status zt_restart_read_cells(const zt_restart *r, zt_restart_cursor *cursor,
                                 int part, int state, int64_t cell, int64_t n,

@@ -113,7 +113,7 @@ static inline size_t zt_block_bytes(const zt_restart_writer *w, int64_t cells) {
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging);
 void zt_blocks_destroy(zt_restart_writer *w);
 /** Where a save copies everything, bring its memory in, so that the first one
- * does not wait for that. */
+ *  does not wait for that. */
 void zt_blocks_touch(zt_restart_writer *w);
 /** A save begins: all blocks are live. */
 void zt_blocks_begin(zt_restart_writer *w);
@@ -122,10 +122,10 @@ void zt_blocks_begin(zt_restart_writer *w);
 zt_status zt_blocks_stage_all(zt_restart_writer *w);
 /** By a writing thread: the next block's content; from then on the run may
  *  change it.
- *  \param[in]  buffer  [w->slots.each], where blocks have no places of their
- * own \param[out] index   -1: there is none left \param[out] content of the
- * block: all states, one after the other; page- aligned, until the thread takes
- * the next block */
+ *  \param[in]  buffer   [w->slots.each]; NULL where blocks have their places
+ *  \param[out] index    -1: there is none left
+ *  \param[out] content  all states, one after the other; page-aligned, stays
+ *                       until the thread takes its next block */
 zt_status zt_blocks_take(zt_restart_writer *w, char *buffer, int *index,
                          const char **content);
 /** Bytes of the writing threads' buffers: none where each block has a place. */

@@ -14,8 +14,10 @@ typedef struct zt_token_writer zt_token_writer;
 
 /** Begin a file.
  *  \param[in] info     pairs, masked, vocabulary, eos, pad, sentinel and
- * tokenizer are taken, the rest is the writer's to find out \param[in] replace
- * whether path may exist already \return ZT_ERR_CREATE, ZT_ERR_MEMORY. */
+ *                       tokenizer are taken, the rest is the writer's to find
+ *                       out
+ *  \param[in] replace  whether path may exist already
+ *  \return ZT_ERR_CREATE, ZT_ERR_MEMORY. */
 zt_status zt_token_writer_create(const char *path, const zt_tokens_info *info,
                                  bool replace, zt_token_writer **writer);
 /** Add to the current document of a stream.

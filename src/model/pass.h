@@ -99,8 +99,8 @@ int64_t zt_pass_rows(const zt_pass *pass, bool source);
 /** Device memory for the life of the pass. */
 zt_arena *zt_pass_fixed(zt_pass *pass);
 
-/** Whether the next micro-batches are to be learnt from, or only go forward
- * with nothing dropped; of a pass that was made for training. */
+/** Whether the next micro-batches are to be learnt from, or go forward alone
+ *  with nothing dropped; of a pass that was made for training. */
 void zt_pass_train(zt_pass *pass, bool training);
 /** A new micro-batch.  `input` is NULL on a device that only counts. */
 zt_status zt_pass_begin(zt_pass *pass, const zt_pass_input *input);

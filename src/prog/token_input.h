@@ -41,19 +41,19 @@ typedef struct zt_token_input {
 /** Add all that a file holds.  A name that ends in .jsonl or .json is JSONL,
  *  one object a line; of its keys the first there is of these is taken:
  *  "tokens" if it is an array, "text", "messages", "source" with "target",
- *  "prompt" with "completion".  .bin and .idx
- *  are token files of others (token_binary.h).  Any other file is one document
- *  of plain text.  "-" is standard input.  Text gets the begin id, if there is
- * one, and the end id (of a pair source and target the end id, a prompt the
- * begin id, a completion the end id); ids are taken as they are. \return
- * ZT_ERR_NOINPUT, ZT_ERR_DATA naming file and line, ZT_ERR_USAGE for text
- * without a tokenizer, or a failure of the writer. */
+ *  "prompt" with "completion". .bin and .idx are token files of others
+ *  (token_binary.h). Any other file is one document of plain text. "-" is
+ *  standard input. Text gets the begin id, if there is one, and the end id (of
+ *  a pair source and target the end id, a prompt the begin id, a completion
+ *  the end id); ids are taken as they are.
+ *  \return ZT_ERR_NOINPUT, ZT_ERR_DATA naming file and line, ZT_ERR_USAGE for
+ *          text without a tokenizer, or a failure of the writer. */
 zt_status zt_token_input_add(zt_token_input *input, const char *path);
 /** Whether a file is JSONL. */
 bool zt_token_input_has_lines(const zt_token_input *input, const char *path);
 
 /** A part of a regular file: lines of JSONL, or a piece of a plain text at
- * whose bounds the tokenizer lets it be cut. */
+ *  whose bounds the tokenizer lets it be cut. */
 typedef struct zt_token_part {
   const char *path;
   int64_t first, end, size; /* bytes; of the file */

@@ -3,9 +3,9 @@
 
 #include "base/memory.h"
 #include "comm/agree.h"
+#include "io/output.h"
 #include "prog/token_binary.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,22 +78,6 @@ static bool next_unit(sharing *s, unit *u) {
   return true;
 }
 
-static zt_status read_at(int fd, const char *path, char *to, size_t size,
-                         int64_t at) {
-  for (size_t done = 0; done < size;) {
-    ssize_t n =
-        pread(fd, to + done, size - done, (off_t) (at + (int64_t) done));
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return zt_fail_errno(ZT_ERR_IO, "%s: cannot read", path);
-    if (n == 0)
-      return zt_fail(ZT_ERR_IO, "%s: became shorter while it was read", path);
-    done += (size_t) n;
-  }
-  return ZT_OK;
-}
-
 /* Whether a file may be cut between two bytes. */
 static bool may_cut(manner how, char before, char after) {
   bool letter = (before >= 'a' && before <= 'z') ||
@@ -109,7 +93,8 @@ static zt_status find_cut(const sharing *s, const unit *u, int fd, int64_t at,
   *cut = at == 0 ? 0 : -1;
   if (at == 0)
     return ZT_OK;
-  ZT_TRY(read_at(fd, u->part.path, s->buffer, (size_t) (end - at + 1), at - 1));
+  ZT_TRY(
+      zt_read_at(fd, u->part.path, s->buffer, (size_t) (end - at + 1), at - 1));
   for (int64_t i = 0; i < end - at; i++)
     if (may_cut(u->manner, s->buffer[i], s->buffer[i + 1])) {
       *cut = at + i;
@@ -123,7 +108,7 @@ static zt_status count_lines(const sharing *s, const unit *u, int fd,
   for (int64_t at = u->part.first; at < u->part.end; at += WINDOW) {
     int64_t left = u->part.end - at;
     size_t n = left < WINDOW ? (size_t) left : WINDOW;
-    ZT_TRY(read_at(fd, u->part.path, s->buffer, n, at));
+    ZT_TRY(zt_read_at(fd, u->part.path, s->buffer, n, at));
     for (const char *c = s->buffer, *end = c + n;
          (c = memchr(c, '\n', (size_t) (end - c))); c++)
       ++*lines;

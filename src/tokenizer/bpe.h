@@ -8,10 +8,10 @@
 
 #include "tokenizer/tokenizer.h"
 
-/** Open a tokenizer.json, as zt_tokenizer_open_with().  Begin, end and pad id
+/** Open a tokenizer.json, as zt_tokenizer_open_with(). Begin, end and pad id
  *  come from tokenizer_config.json and the post-processor; without them, the
- * end id is the first there is of <|endoftext|>, <|end_of_text|>, <|im_end|>,
- * </s>.
+ *  end id is the first there is of <|endoftext|>, <|end_of_text|>, <|im_end|>,
+ *  </s>.
  *
  *  Text that is not UTF-8 gets U+FFFD where it is not, as Python reads it.
  *  Tokens that the file lists as added are found in the text.

@@ -4,9 +4,9 @@
  *  validation set.
  *
  *  With an encoder a question is the source of a sample, the answer expected
- * its labels.  Without one a question is all of a document before tokens that
- * are learnt (the source of a pair, a conversation so far), the answer expected
- *  these tokens.  Answers are generated greedily, all ranks in step.
+ *  its labels. Without one a question is all of a document before tokens that
+ *  are learnt (the source of a pair, a conversation so far), the answer
+ *  expected these tokens. Answers are generated greedily, all ranks in step.
  *
  *  Exact match: the share of answers that equal what was expected.  F1: their
  *  mean 2 c / (a + b), with a and b the numbers of tokens and c of those in

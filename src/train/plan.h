@@ -66,8 +66,9 @@ zt_status zt_plan_add_answers(zt_plan *plan, const zt_model *model,
 void zt_plan_format(const zt_plan *plan, bool json, zt_text *text);
 
 /** Whether `ranks_here` ranks of this plan fit into the memory of this node,
- * and one into that of its device. Local. \param[in] dev  NULL: there is none
- * to ask \return ZT_ERR_MEMORY naming both figures and ways out. */
+ *  and one into that of its device.  Local.
+ *  \param[in] dev  NULL: there is none to ask
+ *  \return ZT_ERR_MEMORY naming both figures and ways out. */
 zt_status zt_plan_check_memory(const zt_plan *plan, zt_device *dev,
                                int ranks_here);
 

@@ -83,8 +83,8 @@ zt_status zt_step_run(zt_step *step, zt_batch *batch, int64_t number, double lr,
  *  they are: forward alone, nothing dropped.  The sum is in order of the
  *  micro-batches, on whatever ranks they are.
  *  Collective.  A failure while computing ends all ranks (zt_fatal).
- *  \param[in]     batch   in sequential order; NULL on a device that only
- * counts \param[in]     number  of the step done, for reports of a hang
+ *  \param[in]     batch   in sequential order; NULL on a device that counts
+ *  \param[in]     number  of the step done, for reports of a hang
  *  \param[in]     n       at most options.batch; whole micro-batches, but for
  *                         the last samples of all
  *  \param[in,out] sums    the same on every rank
