@@ -152,6 +152,34 @@ START_TEST(shards_lie_one_after_the_other) {
 }
 END_TEST
 
+/* The parts that ranks have of a parameter cover it once, in order. */
+START_TEST(parts_cover_a_parameter) {
+  zt_params p = make_params();
+  ck_zt_ok(zt_params_finish(&p));
+  for (int ranks = 1; ranks <= 5; ranks++)
+    for (int i = 0; i < p.count; i++) {
+      const zt_param *param = &p.list[i];
+      int64_t done = 0;
+      for (int r = 0; r < ranks; r++) {
+        zt_shard shard;
+        int64_t first, at, n;
+        ck_zt_ok(zt_shard_init(&shard, &p, ranks, r));
+        int64_t slice = shard.slice[param->unit];
+        n = zt_shard_part(&shard, param, &first, &at);
+        zt_shard_free(&shard);
+        if (n == 0)
+          continue;
+        ck_assert_int_eq(first, done);
+        ck_assert_int_eq(r * slice + at, param->at + first);
+        ck_assert_int_le(at + n, slice);
+        done += n;
+      }
+      ck_assert_int_eq(done, param->numel);
+    }
+  zt_params_free(&p);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("layout");
   TCase *all = tcase_create("all");
@@ -160,6 +188,7 @@ int main(void) {
   tcase_add_test(all, shapes_as_text);
   tcase_add_test(all, slices_cover_a_unit_once);
   tcase_add_test(all, shards_lie_one_after_the_other);
+  tcase_add_test(all, parts_cover_a_parameter);
   suite_add_tcase(suite, all);
   return unit_main(suite, CK_NOFORK);
 }
