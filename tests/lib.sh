@@ -35,6 +35,11 @@ skip() {
   exit 77
 }
 
+# Built with the sanitizers, whose own memory is large and cannot be limited.
+is_sanitized() {
+  grep -q __asan_init "$ZT_BUILD/ztrain"
+}
+
 # finish WHAT: the last line of a test.
 finish() {
   echo "$test: $cases $1, $failures failures"

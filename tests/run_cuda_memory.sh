@@ -7,6 +7,7 @@
 . "$ZT_SRC/tests/emu.sh"
 on_emu ztrain-emu
 [ -x "$ZT_BUILD/tests/peak" ] || skip "tests/peak is not built"
+! is_sanitized || skip "the sanitizers take memory too"
 export CUDAEMU_CHECK=0 # no memory for the detectors
 make_inputs
 cat >run.cfg <<'END'

@@ -8,6 +8,7 @@
 . "$ZT_SRC/tests/lib.sh"
 peak=$ZT_BUILD/tests/peak
 [ -r /proc/self/io ] || skip "no /proc to look at memory with"
+! is_sanitized || skip "the sanitizers take memory too"
 MiB=1048576
 
 # A model of 24.8 million parameters, or one of 1.1 GiB in fp32.

@@ -45,7 +45,7 @@ done
 
 # Address space for a small model is small.
 # shellcheck disable=SC3045
-if (ulimit -v 1000000) 2>err; then
+if ! is_sanitized && (ulimit -v 1000000) 2>err; then
   cases=$((cases + 1))
   # shellcheck disable=SC2086,SC3045
   (ulimit -v 1000000 && OPENBLAS_NUM_THREADS=1 timeout $limit ztrain run.cfg \
