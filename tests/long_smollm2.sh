@@ -10,8 +10,8 @@
 ZT_SRC=$(cd "$(dirname "$0")/.." && pwd)
 ZT_BUILD=$(cd "${1:-.}" && pwd) || exit 99
 python=${PYTHON:-python3}
-"$python" -c 'import gguf, h5py, torch, transformers' 2>/dev/null || {
-  echo "skip: $python lacks gguf, h5py, torch or transformers"
+"$python" -c 'import accelerate, gguf, h5py, torch, transformers' 2>/dev/null || {
+  echo "skip: $python lacks accelerate, gguf, h5py, torch or transformers"
   exit 77
 }
 gguf=${ZT_SMOLLM2:-$("$python" -c '

@@ -95,6 +95,23 @@ same llama 2 lines.jsonl text
 shows 'vocabulary: 400, end 2, no pad, no sentinels'
 same llama 2 flat flat
 
+# A begin id where the files beside the model ask for one: as they say, or as
+# Transformers' Llama tokenizers do if nothing is said.
+head -n 30 text | tr '\n' ' ' >few
+for files in '{"add_bos_token": true}' '{"tokenizer_class": "LlamaTokenizer"}' \
+  '{"tokenizer_class": "LlamaTokenizer", "add_bos_token": false}'; do
+  first='1 '
+  case $files in *false*) first= ;; esac
+  rm -rf begins && mkdir begins && cp llama.model begins/tokenizer.model
+  echo "$files" >begins/tokenizer_config.json
+  "$ZT_BUILD/ztconv" tokens x.h5 --force --tokenizer begins/tokenizer.model few \
+    2>err || fail "$files: $(cat err)"
+  ids x.h5 >found
+  echo "$first$(spm_encode --model=llama.model <few \
+    --output_format=id) 2" >want
+  [ "$(cat found)" = "$(cat want)" ] || fail "$files: $(cat found want)"
+done
+
 # A vocabulary of one's own.
 "$ZT_BUILD/ztconv" tokens x.h5 --force --tokenizer t5.model --vocab 1000 \
   --sentinel 999 text 2>err || fail "$(cat err)"
