@@ -89,6 +89,21 @@ expect 0 'chats.h5: tokens, 3 documents: intact, digest 631c55d5e494eba0' 2 \
   ztconv verify --deep chats.h5
 expect 0 'sample 0: 72 tokens, 14 learnt' 1 ztinfo show --sample 1 chats.h5
 
+# What 2.0 added: the statistics of Adafactor.
+mkdir -p factored/restart
+gzip -dc "$golden/formats/restart-2.0.tar.gz" | tar -xf - -C factored/restart ||
+  exit 99
+expect 0 'restart of step 1: intact, digest 3b48639a47789ff3' 3 \
+  ztconv verify --deep factored/restart/step-000000001
+good 2 ztrain run.cfg -s run.dir=factored -s train.optimizer.name=adafactor
+grep -q 'resuming from factored/restart/step-000000001' err ||
+  fail "not resumed: $(cat err)"
+cp -r factored anew
+rm -r anew/restart anew/metrics.jsonl
+good 1 ztrain run.cfg -s run.dir=anew -s train.optimizer.name=adafactor
+[ "$(state anew 2)" = "$(state factored 2)" ] ||
+  fail "a run on restart 2.0 is not what it is without"
+
 # ---- Damage is found and named ----
 
 master=$(number master_at) sums=$(number checksums_at)

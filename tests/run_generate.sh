@@ -73,6 +73,10 @@ cases=$((cases + 1))
 
 # Ends of texts.
 from=$golden/llamatiny
+on 2 ztgen "$from" --tokens '5 7 9' --stop-id 100000
+cases=$((cases + 1))
+{ [ $code -eq 64 ] && grep -q 'stop-id 100000: the ids of the model are' err; } ||
+  fail "--stop-id beyond the vocabulary: code $code: $(cat err)"
 third=$(sed -n '1s/.*"tokens": \[[0-9]*, [0-9]*, \([0-9]*\).*/\1/p' llamatiny.best)
 good 1 ztgen "$from" --tokens '5 7 9' --stop-id "$third"
 [ "$(wc -w < out)" -le 3 ] || fail "--stop-id: $(cat out)"
