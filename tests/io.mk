@@ -15,7 +15,7 @@ EXTRA_DIST += tests/run_convert.sh tests/run_wrong_convert.sh \
   tests/golden/formats/pairs-1.0.h5.gz \
   tests/golden/formats/chats-1.1.h5.gz \
   tests/golden/formats/restart-1.0.tar.gz \
-	tests/golden/formats/restart-2.0.tar.gz \
+  tests/golden/formats/restart-2.0.tar.gz \
   tests/golden/formats/tokens-1.0.h5.gz \
   tests/golden/formats/weights-1.0.h5.gz \
   tests/golden/t5v10tiny/config.json \
