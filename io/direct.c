@@ -55,6 +55,12 @@ bool zt_direct_works(const zt_direct *file) {
   return file->direct >= 0 && !file->refuse;
 }
 
+static void take_place(const zt_direct *file) {
+  while (file->flight && sem_wait(file->flight) != 0) {
+    /* interrupted */
+  }
+}
+
 /* How much of it was done past the page cache; the rest, and what is refused or
  * cut short, goes the other way, where the reason shows too. */
 static size_t try_direct(zt_direct *file, bool write, char *bytes, size_t n,
@@ -62,8 +68,13 @@ static size_t try_direct(zt_direct *file, bool write, char *bytes, size_t n,
   if (!zt_direct_works(file) || !is_aligned(bytes, n, offset))
     return 0;
   for (;;) {
+    take_place(file);
     ssize_t done = write ? pwrite(file->direct, bytes, n, offset)
                          : pread(file->direct, bytes, n, offset);
+    int reason = errno;
+    if (file->flight)
+      sem_post(file->flight);
+    errno = reason;
     if (done < 0 && errno == EINTR)
       continue;
     if (done < 0 && errno == EINVAL)

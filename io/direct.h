@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +23,16 @@ typedef struct zt_direct {
   int fd;              /* through the page cache; -1: closed */
   int direct;          /* the same file past it, -1: none */
   _Atomic bool refuse; /* transfers past it are refused */
+  sem_t *flight;       /* a place for each transfer under way; NULL: no limit */
 } zt_direct;
+
+/** Threads that bring much to or from one disk, each by turns computing and
+ *  waiting, and how many of them wait for it at a time.  A disk serves those
+ *  that wait at the same speed, so they are done together and would leave it
+ *  idle while all of them compute: some are held back.  Measured beside one
+ *  thread that does nothing else: saves at 90 to 96 % of its rate, loads at 90
+ *  to 94 %; three threads that nobody held back 77 to 91 and 80 to 89. */
+enum { ZT_HANDS = 6, ZT_FLIGHT = 4 };
 
 /** Memory for transfers: zeroed, page-aligned, in huge pages where the system
  *  gives them, so that the disk is handed few large pieces (measured on a

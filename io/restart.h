@@ -177,17 +177,29 @@ zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
  *  \return agreed status: ZT_ERR_DATA naming the first part, cell and parameter
  *          that is damaged, and how many cells are; ZT_ERR_IO. */
 zt_status zt_restart_verify(zt_restart *restart);
-/** Takes elements at .. at + n - 1 of a padded shard. */
-typedef zt_status (*zt_restart_put)(void *context, int state, int64_t at,
-                                    int64_t n, const float *values);
+/** Elements that are read at once, at most: 4 MiB. */
+enum { ZT_RESTART_PIECE = 1 << 20 };
+
+/** Where a shard is read to.  Both are called by any thread. */
+typedef struct zt_restart_sink {
+  /** Memory for the elements from `at` on of the padded shard, which the disk
+   *  fills itself if it is page-aligned; NULL: put() takes them from a buffer.
+   *  Should the restart be damaged, what is there is undefined. */
+  float *(*place)(void *context, int state, int64_t at);
+  /** Elements at .. at + n - 1, at most ZT_RESTART_PIECE of one unit's slice,
+   *  have been read and verified; never padding.  Called by one thread at a
+   * time, in no order. \param[in] values  [n]: what place() returned, or a
+   * buffer */
+  zt_status (*put)(void *context, int state, int64_t at, int64_t n,
+                   const float *values);
+  void *context;
+} zt_restart_sink;
 /** All that is held of one rank's shard of parameters, verified, as fast as the
  *  disk gives them: several threads read.  Local.
- *  \param[in] put  called by one thread at a time, in no order, with a piece of
- *                  one unit's slice; never for padding
  *  \return as zt_restart_read(), or what put() returned. */
 zt_status zt_restart_read_shard(const zt_restart *restart,
                                 const zt_params *params, const zt_shard *shard,
-                                zt_restart_put put, void *context);
+                                const zt_restart_sink *sink);
 /** The table of its statistics, in one unit, which is empty if it has none.
  *  Local.  \param[in,out] table  empty before */
 zt_status zt_restart_statistics(const zt_restart *restart, zt_params *table);

@@ -9,7 +9,7 @@
 
 #include <limits.h>
 
-enum { ZT_READ_CELLS = 128 }; /* read at once: 2 MiB */
+enum { ZT_READ_CELLS = ZT_RESTART_PIECE / ZT_GRID }; /* read at once */
 
 typedef struct zt_restart_part {
   zt_part part;
@@ -20,6 +20,7 @@ typedef struct zt_restart_part {
 typedef struct zt_restart_cursor {
   int part; /* that is open, -1: none */
   zt_direct file;
+  sem_t *flight;       /* of the file, whichever part that is */
   char path[PATH_MAX]; /* of the part */
   float *cells;        /* [ZT_READ_CELLS * ZT_GRID], made when first needed */
 } zt_restart_cursor;
@@ -31,7 +32,9 @@ typedef struct zt_restart_inside {
   zt_restart_cursor cursor;
 } zt_restart_inside;
 
-void zt_restart_cursor_init(zt_restart_cursor *cursor);
+/** \param[in] flight  shared by the cursors of several threads (io/direct.h),
+ * or NULL */
+void zt_restart_cursor_init(zt_restart_cursor *cursor, sem_t *flight);
 void zt_restart_cursor_close(zt_restart_cursor *cursor);
 
 void zt_restart_inside_init(zt_restart *r);

@@ -367,7 +367,7 @@ zt_status zt_restart_open(const char *path, zt_comm *comm, zt_restart **restart,
 void zt_restart_inside_init(zt_restart *r) {
   const char *slash = strrchr(r->path, '/');
   snprintf(r->name, sizeof r->name, "%.31s", slash ? slash + 1 : r->path);
-  zt_restart_cursor_init(&r->inside->cursor);
+  zt_restart_cursor_init(&r->inside->cursor, NULL);
 }
 
 void zt_restart_close(zt_restart **restart) {

@@ -27,8 +27,9 @@ static int part_of(const zt_restart_inside *in, int rank) {
 
 enum { CELLS_BYTES = ZT_READ_CELLS * ZT_CELL_BYTES };
 
-void zt_restart_cursor_init(zt_restart_cursor *cursor) {
-  *cursor = (zt_restart_cursor){.part = -1, .file = {.fd = -1, .direct = -1}};
+void zt_restart_cursor_init(zt_restart_cursor *cursor, sem_t *flight) {
+  *cursor = (zt_restart_cursor){
+      .part = -1, .file = {.fd = -1, .direct = -1}, .flight = flight};
 }
 
 void zt_restart_cursor_close(zt_restart_cursor *cursor) {
@@ -56,6 +57,7 @@ static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
   ZT_TRY(zt_path(c->path, "%s/%s", r->path, name));
   if (zt_direct_open(&c->file, c->path, O_RDONLY) != ZT_OK)
     return ZT_ERR_IO;
+  c->file.flight = c->flight;
   c->part = part;
   return ZT_OK;
 }
@@ -175,15 +177,13 @@ zt_status zt_restart_read(zt_restart *restart, int state, int64_t begin,
 /* ---- A whole shard ---- */
 
 /* Disk, checksums and whoever takes the values work at the same time. */
-enum { HANDS = 3, PIECE = ZT_READ_CELLS * ZT_GRID };
-
 typedef struct shard_read {
   const zt_restart *restart;
   const zt_params *params;
   const zt_shard *shard;
-  zt_restart_put put;
-  void *context;
+  const zt_restart_sink *sink;
   pthread_mutex_t next_lock, put_lock;
+  sem_t flight;
   int state, unit;  /* of the next piece, under next_lock */
   int64_t at;       /* in the unit's slice */
   zt_status status; /* of the first failure */
@@ -206,12 +206,13 @@ static bool next_piece(shard_read *job, shard_piece *piece) {
     zt_shard_range(unit->numel, job->shard->ranks, job->shard->rank, 1, &begin,
                    &end);
     int64_t left = end - begin - job->at;
-    *piece = (shard_piece){.state = job->state,
-                           .flat = unit->start + begin + job->at,
-                           .at = job->shard->at[job->unit] + job->at,
-                           .n = left < PIECE ? left : PIECE};
+    *piece =
+        (shard_piece){.state = job->state,
+                      .flat = unit->start + begin + job->at,
+                      .at = job->shard->at[job->unit] + job->at,
+                      .n = left < ZT_RESTART_PIECE ? left : ZT_RESTART_PIECE};
     found = left > 0;
-    job->at += PIECE;
+    job->at += ZT_RESTART_PIECE;
     if (job->at >= end - begin) {
       job->at = 0;
       job->unit = (job->unit + 1) % job->params->n_units;
@@ -232,12 +233,18 @@ static void stop_reading(shard_read *job, zt_status status) {
 }
 
 static zt_status read_pieces(shard_read *job, zt_restart_cursor *cursor,
-                             float *values) {
+                             float **buffer) {
+  const zt_restart_sink *sink = job->sink;
   shard_piece p;
   while (next_piece(job, &p)) {
+    float *values = sink->place(sink->context, p.state, p.at);
+    if (!values && !*buffer)
+      ZT_TRY(make_cells(buffer));
+    if (!values)
+      values = *buffer;
     ZT_TRY(read_elements(job->restart, cursor, p.state, p.flat, p.n, values));
     pthread_mutex_lock(&job->put_lock);
-    zt_status status = job->put(job->context, p.state, p.at, p.n, values);
+    zt_status status = sink->put(sink->context, p.state, p.at, p.n, values);
     pthread_mutex_unlock(&job->put_lock);
     ZT_TRY(status);
   }
@@ -247,37 +254,34 @@ static zt_status read_pieces(shard_read *job, zt_restart_cursor *cursor,
 static void *read_hand(void *argument) {
   shard_read *job = argument;
   zt_restart_cursor cursor;
-  zt_restart_cursor_init(&cursor);
-  float *values = NULL;
-  zt_status status = make_cells(&values);
-  if (status == ZT_OK)
-    status = read_pieces(job, &cursor, values);
+  zt_restart_cursor_init(&cursor, &job->flight);
+  float *buffer = NULL;
+  zt_status status = read_pieces(job, &cursor, &buffer);
   if (status != ZT_OK)
     stop_reading(job, status);
-  zt_direct_memory_free(values, CELLS_BYTES);
+  zt_direct_memory_free(buffer, CELLS_BYTES);
   zt_restart_cursor_close(&cursor);
   return NULL;
 }
 
 zt_status zt_restart_read_shard(const zt_restart *restart,
                                 const zt_params *params, const zt_shard *shard,
-                                zt_restart_put put, void *context) {
-  shard_read job = {.restart = restart,
-                    .params = params,
-                    .shard = shard,
-                    .put = put,
-                    .context = context};
-  pthread_t helpers[HANDS];
-  bool helps[HANDS] = {false};
+                                const zt_restart_sink *sink) {
+  shard_read job = {
+      .restart = restart, .params = params, .shard = shard, .sink = sink};
+  pthread_t helpers[ZT_HANDS];
+  bool helps[ZT_HANDS] = {false};
   pthread_mutex_init(&job.next_lock, NULL);
   pthread_mutex_init(&job.put_lock, NULL);
-  for (int i = 1; i < HANDS; i++)
+  sem_init(&job.flight, 0, ZT_FLIGHT);
+  for (int i = 1; i < ZT_HANDS; i++)
     helps[i] = pthread_create(&helpers[i], NULL, read_hand, &job) == 0;
   read_hand(&job);
-  for (int i = 1; i < HANDS; i++)
+  for (int i = 1; i < ZT_HANDS; i++)
     if (helps[i])
       pthread_join(helpers[i], NULL);
   pthread_mutex_destroy(&job.next_lock);
   pthread_mutex_destroy(&job.put_lock);
+  sem_destroy(&job.flight);
   return job.status == ZT_OK ? ZT_OK : zt_fail(job.status, "%s", job.message);
 }

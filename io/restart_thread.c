@@ -123,6 +123,9 @@ static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
   pthread_t helpers[ZT_HANDS];
   bool helps[ZT_HANDS] = {false};
   zt_status status = ZT_OK;
+  sem_t flight;
+  sem_init(&flight, 0, ZT_FLIGHT);
+  f->flight = &flight;
   for (int i = 0; i < ZT_HANDS; i++)
     hands[i] = (hand){.w = w,
                       .part = f,
@@ -140,6 +143,8 @@ static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
     if (hands[i].status != ZT_OK && status == ZT_OK)
       status = zt_fail(hands[i].status, "%s", hands[i].message);
   }
+  f->flight = NULL;
+  sem_destroy(&flight);
   return status;
 }
 

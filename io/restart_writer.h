@@ -9,14 +9,14 @@
 #ifndef ZT_IO_RESTART_WRITER_H
 #define ZT_IO_RESTART_WRITER_H
 
+#include "io/direct.h"
 #include "io/restart_layout.h"
 
 #include <limits.h>
 #include <pthread.h>
 
 enum {
-  ZT_BLOCK_CELLS = 128, /* at most: 2 MiB of each state */
-  ZT_HANDS = 3          /* threads that write blocks */
+  ZT_BLOCK_CELLS = 128 /* at most: 2 MiB of each state */
 };
 
 typedef enum zt_block_state {

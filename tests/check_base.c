@@ -208,6 +208,29 @@ START_TEST(allocations) {
 }
 END_TEST
 
+/* Every length and alignment around where the path past the caches begins: the
+ * same bytes, and none beside them. */
+START_TEST(copies_past_the_caches) {
+  enum { LARGE = 1 << 20, ROOM = LARGE + 512 };
+  unsigned char *from = zt_calloc(ROOM, 1), *to = zt_calloc(ROOM, 1);
+  for (int i = 0; i < ROOM; i++)
+    from[i] = (unsigned char) (i * 2654435761u >> 11);
+  for (int change = -65; change <= 130; change += 13)
+    for (int shift = 0; shift < 67; shift += 11) {
+      const size_t n = (size_t) (LARGE + change);
+      memset(to, 0xA5, ROOM);
+      zt_copy_past(to + 64 + shift, from + 3, n);
+      ck_assert_mem_eq(to + 64 + shift, from + 3, n);
+      for (int i = 0; i < 64 + shift; i++)
+        ck_assert_uint_eq(to[i], 0xA5);
+      for (size_t i = 64 + (size_t) shift + n; i < ROOM; i++)
+        ck_assert_uint_eq(to[i], 0xA5);
+    }
+  free(from);
+  free(to);
+}
+END_TEST
+
 int main(void) {
   Suite *suite = suite_create("base");
   TCase *all = tcase_create("all");
@@ -219,6 +242,7 @@ int main(void) {
   tcase_add_test(all, faults_fire_once);
   tcase_add_test(all, wrong_faults_are_refused);
   tcase_add_test(all, allocations);
+  tcase_add_test(all, copies_past_the_caches);
   suite_add_tcase(suite, all);
   return unit_main(suite, CK_NOFORK);
 }

@@ -10,6 +10,7 @@
 #include "restart_unit.h"
 #include "scratch.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
 static held h;
@@ -126,6 +127,78 @@ START_TEST(any_ranks_and_parts) {
     snprintf(name, sizeof name, "step-%09d", per_part + 1);
     check_load(name);
   }
+  held_free(&h);
+}
+END_TEST
+
+/* ---- A whole shard ---- */
+
+/* Reads this rank's shard; padding and what nobody asked for stay as they
+ * were. */
+typedef struct reader {
+  float *values[ZT_STATES];
+  bool placed; /* read to where it belongs, or handed over in a buffer */
+  int64_t n;
+} reader;
+
+static float *place(void *context, int state, int64_t at) {
+  const reader *r = context;
+  return r->placed ? r->values[state] + at : NULL;
+}
+
+static zt_status take(void *context, int state, int64_t at, int64_t n,
+                     const float *values) {
+  reader *r = context;
+  float *to = r->values[state] + at;
+  ck_assert_int_le(n, ZT_RESTART_PIECE);
+  ck_assert_int_eq(values == to, r->placed);
+  if (!r->placed)
+    memcpy(to, values, (size_t) n * sizeof *values);
+  r->n += n;
+  return ZT_OK;
+}
+
+static void check_shard(zt_restart *restart, bool placed) {
+  const size_t bytes = (size_t) h.shard.numel * sizeof(float);
+  reader r = {.placed = placed};
+  int64_t n = 0;
+  for (int s = 0; s < ZT_STATES; s++) {
+    r.values[s] = zt_direct_memory(bytes);
+    memset(r.values[s], 0xFF, bytes);
+  }
+  ck_zt_ok(zt_restart_read_shard(
+      restart, &h.params, &h.shard,
+      &(zt_restart_sink){.place = place, .put = take, .context = &r}));
+  for (int u = 0; u < h.params.n_units; u++) {
+    int64_t begin, end, padded = h.shard.at[u] + h.shard.slice[u];
+    zt_shard_range(h.params.units[u].numel, comm->size, comm->rank, 1, &begin,
+                   &end);
+    int64_t at = h.shard.at[u], stop = at + end - begin;
+    for (int s = 0; s < ZT_STATES; s++) {
+      ck_assert_mem_eq(r.values[s] + at, h.values[s] + at,
+                       (size_t) (stop - at) * sizeof(float));
+      for (int64_t i = stop; i < padded; i++)
+        ck_assert(isnan(r.values[s][i]));
+    }
+    n += ZT_STATES * (end - begin);
+  }
+  ck_assert_int_eq(r.n, n);
+  for (int s = 0; s < ZT_STATES; s++)
+    zt_direct_memory_free(r.values[s], bytes);
+}
+
+START_TEST(a_whole_shard) {
+  char path[PATH_MAX];
+  zt_restart *restart;
+  open_held("shard", HELD_BLOCKS);
+  held_writer(&h, 0, 0);
+  held_fill(&h, 3);
+  ck_zt_ok(held_save(&h, 3, NULL));
+  ck_zt_ok(zt_path(path, "%s/step-000000003", h.dir));
+  ck_zt_ok(zt_restart_open(path, comm, &restart, NULL));
+  check_shard(restart, true);
+  check_shard(restart, false);
+  zt_restart_close(&restart);
   held_free(&h);
 }
 END_TEST
@@ -295,6 +368,7 @@ static Suite *make_suite(void) {
   tcase_add_test(all, nothing_of_the_next_step);
   tcase_add_test(all, planned_memory);
   tcase_add_test(all, any_ranks_and_parts);
+  tcase_add_test(all, a_whole_shard);
   tcase_add_test(all, same_step_again);
   tcase_add_test(all, retention);
   tcase_add_test(all, leftovers);

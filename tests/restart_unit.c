@@ -2,6 +2,7 @@
 #include "restart_unit.h"
 
 #include "base/memory.h"
+#include "io/direct.h"
 #include "io/source.h"
 #include "numbers.h"
 #include "unit.h"
@@ -48,13 +49,14 @@ void held_create(held *h, zt_comm *comm, const char *dir, int64_t size) {
   make_params(&h->params, size);
   ck_zt_ok(zt_shard_init(&h->shard, &h->params, comm->size, comm->rank));
   for (int s = 0; s < ZT_STATES; s++)
-    h->values[s] = zt_calloc((size_t) h->shard.numel, sizeof(float));
+    h->values[s] = zt_direct_memory((size_t) h->shard.numel * sizeof(float));
 }
 
 void held_free(held *h) {
   zt_restart_writer_destroy(&h->writer);
   for (int s = 0; s < ZT_STATES; s++)
-    free(h->values[s]);
+    zt_direct_memory_free(h->values[s],
+                          (size_t) h->shard.numel * sizeof(float));
   zt_shard_free(&h->shard);
   zt_params_free(&h->params);
   json_decref(h->empty);
@@ -85,7 +87,7 @@ void held_writer(held *h, int ranks_per_part, size_t staging) {
 static zt_status read_held(void *context, int state, int64_t at, int64_t n,
                            float *values) {
   const held *h = context;
-  memcpy(values, h->values[state] + at, (size_t) n * sizeof *values);
+  zt_copy_past(values, h->values[state] + at, (size_t) n * sizeof *values);
   return ZT_OK;
 }
 

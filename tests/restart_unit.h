@@ -15,7 +15,7 @@ typedef struct held {
   zt_comm *comm;
   zt_params params;
   zt_shard shard;
-  float *values[ZT_STATES];  /* [shard.numel] */
+  float *values[ZT_STATES];  /* [shard.numel] page-aligned, as of a device */
   zt_restart_writer *writer; /* NULL before held_writer() */
   char dir[PATH_MAX];        /* of the restarts */
   json_t *empty;             /* stands for what a test does not care about */

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 void *zt_calloc(size_t count, size_t size) {
   void *p = calloc(count ? count : 1, size ? size : 1);
@@ -39,6 +42,33 @@ bool zt_grow(void *array, size_t *capacity, size_t count, size_t size) {
   memcpy(array, &grown, sizeof grown);
   *capacity = wanted;
   return true;
+}
+
+#ifdef __SSE2__
+enum { LINE = 64, LARGE = 1 << 20 };
+
+static void copy_line(char *to, const char *from) {
+  __m128i part[4];
+  memcpy(part, from, sizeof part);
+  for (int i = 0; i < 4; i++)
+    _mm_stream_si128((__m128i *) (void *) to + i, part[i]);
+}
+#endif
+
+void zt_copy_past(void *to, const void *from, size_t bytes) {
+#ifdef __SSE2__
+  if (bytes >= LARGE) {
+    size_t done = -(uintptr_t) to & (LINE - 1);
+    memcpy(to, from, done);
+    for (; done + LINE <= bytes; done += LINE)
+      copy_line((char *) to + done, (const char *) from + done);
+    _mm_sfence();
+    to = (char *) to + done;
+    from = (const char *) from + done;
+    bytes -= done;
+  }
+#endif
+  memcpy(to, from, bytes);
 }
 
 bool zt_mul_overflows(int64_t a, int64_t b, int64_t *product) {

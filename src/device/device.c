@@ -29,6 +29,10 @@ zt_status zt_device_download(zt_device *dev, void *to_host, const void *from,
   return dev->ops->download(dev, to_host, from, bytes);
 }
 
+void *zt_device_on_host(const zt_device *dev, void *p) {
+  return dev->ops->free_memory || dev->counts_only ? NULL : p;
+}
+
 zt_status zt_device_copy(zt_device *dev, void *to, const void *from,
                          size_t bytes) {
   return dev->ops->copy(dev, to, from, bytes);

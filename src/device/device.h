@@ -358,6 +358,9 @@ zt_status zt_device_upload(zt_device *dev, void *to, const void *from_host,
                            size_t bytes);
 zt_status zt_device_download(zt_device *dev, void *to_host, const void *from,
                              size_t bytes);
+/** Device memory as the host reads and writes it; NULL if it cannot.  Waits for
+ *  nothing. */
+void *zt_device_on_host(const zt_device *dev, void *p);
 zt_status zt_device_copy(zt_device *dev, void *to, const void *from,
                          size_t bytes);
 zt_status zt_device_zero(zt_device *dev, void *to, size_t bytes);

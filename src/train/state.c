@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE = 1 << 20 }; /* elements on their way: 4 MiB */
+enum { PIECE = ZT_RESTART_PIECE }; /* elements on their way */
 
 /* A part of a parameter that lies in this rank's slice. */
 typedef struct piece {
@@ -93,12 +93,17 @@ typedef struct digesting {
 /* What the device holds of a parameter. */
 static zt_status digest_piece(void *context, const piece *part) {
   digesting *d = context;
+  zt_device *dev = d->zero3->dev;
   const zt_param *p = &d->zero3->model->params.list[part->param];
+  float *there = state_of(d->zero3, d->state) + part->at;
+  const float *values = zt_device_on_host(dev, there);
   ZT_TRY(zt_watch_pause());
-  ZT_TRY(zt_device_download(d->zero3->dev, d->buffer,
-                            state_of(d->zero3, d->state) + part->at,
-                            (size_t) part->n * sizeof *d->buffer));
-  d->sum += zt_digest_part(zt_state_group(d->state), p, ZT_FP32, d->buffer,
+  if (!values) {
+    ZT_TRY(zt_device_download(dev, d->buffer, there,
+                              (size_t) part->n * sizeof *d->buffer));
+    values = d->buffer;
+  }
+  d->sum += zt_digest_part(zt_state_group(d->state), p, ZT_FP32, values,
                            part->first, part->n);
   return ZT_OK;
 }
@@ -146,6 +151,11 @@ zt_status zt_state_digest(zt_zero3 *zero3, int64_t step, uint64_t *digest) {
 
 /* ---- Resuming ---- */
 
+static float *resume_place(void *context, int state, int64_t at) {
+  const zt_zero3 *z = ((digesting *) context)->zero3;
+  return zt_device_on_host(z->dev, state_of(z, state) + at);
+}
+
 /* The piece goes to the device and counts as it stands there. */
 static zt_status resume_piece(void *context, int state, int64_t at, int64_t n,
                               const float *values) {
@@ -153,8 +163,9 @@ static zt_status resume_piece(void *context, int state, int64_t at, int64_t n,
   const zt_zero3 *z = d->zero3;
   const zt_params *params = &z->model->params;
   int u = 0;
-  ZT_TRY(zt_device_upload(z->dev, state_of(z, state) + at, values,
-                          (size_t) n * sizeof *values));
+  float *to = state_of(z, state) + at;
+  if (to != values)
+    ZT_TRY(zt_device_upload(z->dev, to, values, (size_t) n * sizeof *values));
   while (at >= z->shard.at[u] + z->shard.slice[u])
     u++;
   int64_t in_unit = z->shard.slice[u] * z->shard.rank + at - z->shard.at[u];
@@ -192,9 +203,12 @@ zt_status zt_state_resume(zt_zero3 *zero3, zt_restart *restart,
                           uint64_t *digest, bool *damaged) {
   digesting d = {.zero3 = zero3, .buffer = zt_calloc(PIECE, sizeof(float))};
   zt_status status =
-      d.buffer ? zt_restart_read_shard(restart, &zero3->model->params,
-                                       &zero3->shard, resume_piece, &d)
-               : ZT_ERR_MEMORY;
+      d.buffer
+          ? zt_restart_read_shard(restart, &zero3->model->params, &zero3->shard,
+                                  &(zt_restart_sink){.place = resume_place,
+                                                     .put = resume_piece,
+                                                     .context = &d})
+          : ZT_ERR_MEMORY;
   free(d.buffer);
   if (status == ZT_OK)
     status = resume_statistics(zero3, restart, &d.sum);

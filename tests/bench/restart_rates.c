@@ -126,10 +126,17 @@ static double stall_share(int64_t step, double step_seconds) {
   return slowest(end.stall) / step_seconds;
 }
 
+/* As a device does whose memory is the host's. */
+static float *place(void *context, int state, int64_t at) {
+  (void) context;
+  return h.values[state] + at;
+}
+
 static zt_status put(void *context, int state, int64_t at, int64_t n,
                      const float *values) {
   (void) context;
-  memcpy(h.values[state] + at, values, (size_t) n * sizeof *values);
+  (void) n;
+  ck_assert_ptr_eq(values, h.values[state] + at);
   return ZT_OK;
 }
 
@@ -139,7 +146,8 @@ static double load_seconds(int64_t step) {
   ck_zt_ok(zt_path(path, "%s/step-%09" PRId64, h.dir, step));
   double began = barrier();
   ck_zt_ok(zt_restart_open(path, comm, &r, NULL));
-  ck_zt_ok(zt_restart_read_shard(r, &h.params, &h.shard, put, NULL));
+  ck_zt_ok(zt_restart_read_shard(
+      r, &h.params, &h.shard, &(zt_restart_sink){.place = place, .put = put}));
   zt_restart_close(&r);
   return slowest(now() - began);
 }
