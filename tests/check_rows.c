@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 13, MOST_N = 150, MOST_K = 140 };
+enum { MOST_ROWS = 13, MOST_N = 9000, MOST_K = 140 };
 
 typedef struct operands {
   float a[MOST_ROWS * MOST_K], b[MOST_N * MOST_K], c[MOST_ROWS * MOST_N];
@@ -46,8 +46,9 @@ static double reference(const operands *o, const zt_gemm *g, int64_t i,
 
 static const struct {
   int64_t m, n, k;
-} shapes[] = {{1, 1, 1},    {13, 150, 140}, {4, 64, 32}, {5, 33, 17},
-              {8, 129, 96}, {3, 7, 15},     {13, 3, 128}};
+} shapes[] = {{1, 1, 1},    {13, 150, 140}, {4, 64, 32},
+              {5, 33, 17},  {8, 129, 96},   {3, 7, 15},
+              {13, 3, 128}, {2, 9000, 5} /* more than a strip of columns */};
 
 /* With as many threads as may be, with some and alone: the same bits, and near
  * the sum in fp64. */

