@@ -14,8 +14,9 @@ enum { ROWS = 4 };
 enum { ROWS = 1 };
 #endif
 enum { COLUMNS = 4, WIDE = COLUMNS * ZT_LANES };
-/* Columns whose sums stay in the first cache while a single row is computed. */
-enum { STRIP = 4096 };
+/* Columns whose sums stay in the first cache while a single row is computed; the
+ * elements of a page of memory. */
+enum { STRIP = 4096, PAGE = 1024 };
 
 /* ROWS rows of A and COLUMNS or WIDE columns of B. */
 typedef struct block {
@@ -118,12 +119,16 @@ static void dots_in_order(const block *x, float out[COLUMNS]) {
 
 /* sums[0 .. columns - 1] = the row times those columns of b, [k, ldb]. */
 static void axpys_in_order(int64_t columns, const block *x, float *sums) {
+  /* Where it goes on a page later, which the processor does not see, least of
+   * all where other threads have the columns between. */
+  const int64_t ahead = x->ldb * (1 + PAGE / columns);
   memset(sums, 0, (size_t) columns * sizeof *sums);
   for (int64_t p = 0; p < x->k; p++) {
     const float *from = x->b + p * x->ldb;
     const float scale = x->a[p];
     for (int64_t c = 0; c + ZT_LANES <= columns; c += ZT_LANES) {
       lanes sum = lanes_load(sums + c);
+      __builtin_prefetch(from + c + ahead);
       lanes_add_scaled(&sum, scale, lanes_load(from + c));
       lanes_store(sums + c, sum);
     }
