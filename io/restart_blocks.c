@@ -54,23 +54,26 @@ static zt_status take_memory(size_t bytes, char **p) {
 }
 
 /* With room for all blocks, each has its place; else places fit any block, and
- * the buffers of the threads count too. */
+ * the buffers of the threads count too; with little room there are fewer. */
 static zt_slots size_slots(int64_t cells, int64_t largest, int n_blocks,
                            size_t cell_bytes, size_t staging) {
   zt_slots s = {.count = n_blocks,
+                .hands = ZT_HANDS,
                 .each = (size_t) largest * cell_bytes,
                 .bytes = (size_t) cells * cell_bytes};
   s.all = staging >= s.bytes;
   if (!s.all) {
-    s.count = (int) (staging / s.each) - ZT_HANDS;
-    s.count = s.count < 0 ? 0 : s.count;
+    size_t fit = staging / s.each;
+    if (fit < ZT_HANDS)
+      s.hands = fit > 0 ? (int) fit : 1;
+    s.count = fit > ZT_HANDS ? (int) (fit - ZT_HANDS) : 0;
     s.bytes = (size_t) s.count * s.each;
   }
   return s;
 }
 
 size_t zt_buffers_bytes(const zt_slots *slots) {
-  return slots->all ? 0 : ZT_HANDS * slots->each;
+  return slots->all ? 0 : (size_t) slots->hands * slots->each;
 }
 
 zt_status zt_blocks_create(zt_restart_writer *w, size_t staging) {

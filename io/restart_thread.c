@@ -126,16 +126,16 @@ static zt_status write_all(zt_restart_writer *w, zt_direct *f) {
   sem_t flight;
   sem_init(&flight, 0, ZT_FLIGHT);
   f->flight = &flight;
-  for (int i = 0; i < ZT_HANDS; i++)
+  for (int i = 0; i < w->slots.hands; i++)
     hands[i] = (hand){.w = w,
                       .part = f,
                       .buffer = w->slots.all
                                     ? NULL
                                     : w->buffers + (size_t) i * w->slots.each};
-  for (int i = 1; i < ZT_HANDS && i < w->n_blocks; i++)
+  for (int i = 1; i < w->slots.hands && i < w->n_blocks; i++)
     helps[i] = pthread_create(&helpers[i], NULL, write_blocks, &hands[i]) == 0;
   write_blocks(&hands[0]);
-  for (int i = 0; i < ZT_HANDS; i++) {
+  for (int i = 0; i < w->slots.hands; i++) {
     if (helps[i])
       pthread_join(helpers[i], NULL);
     w->tables[w->mine] += hands[i].table;
@@ -177,7 +177,7 @@ static zt_status write_part(zt_restart_writer *w) {
 /* What the directory takes at best, beside which saves are judged. */
 static void measure_directory(zt_restart_writer *w) {
   size_t bytes = zt_block_bytes(w, w->cells);
-  size_t piece = ZT_HANDS * w->slots.each;
+  size_t piece = (size_t) w->slots.hands * w->slots.each;
   zt_blocks_touch(w);
   w->raw_rate = zt_raw_write_rate(
       w->dir, w->comm->rank, bytes, w->slots.all ? w->copies : w->buffers,

@@ -45,11 +45,11 @@ typedef enum zt_writer_job {
   ZT_JOB_QUIT
 } zt_writer_job;
 
-/** The places for copies of blocks: one for each of them, or some that fit any.
- */
+/** The places for copies of blocks: one for each of them, or some that fit any,
+ *  and then one more for each thread that writes. */
 typedef struct zt_slots {
   bool all;
-  int count;
+  int count, hands;   /* places; threads, 1 .. ZT_HANDS */
   size_t each, bytes; /* of the largest block; of all places */
 } zt_slots;
 
@@ -74,7 +74,7 @@ struct zt_restart_writer {
   int64_t cells;             /* of this rank */
   uint64_t *sums[ZT_STATES]; /* [cells] */
   zt_slots slots;
-  char *buffers; /* [ZT_HANDS, slots.each] page-aligned; none if slots.all */
+  char *buffers; /* [slots.hands, slots.each] page-aligned; none if slots.all */
   char *copies;  /* [slots.bytes] page-aligned */
   int *free_slots, n_free;
   int next;        /* block that nobody has begun to write */

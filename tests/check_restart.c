@@ -64,9 +64,9 @@ START_TEST(nothing_of_the_next_step) {
     int64_t piece, shift;
   } pieces[] = {{BLOCK, 0}, {BLOCK, 1},      {BLOCK, -1},
                 {1999, 0},  {3 * BLOCK, -1}, {1 << 30, 0}};
-  static const size_t staging[] = {0, (ZT_HANDS + 1) * BLOCK_BYTES,
-                                   (ZT_HANDS + 2) * BLOCK_BYTES,
-                                   (size_t) 1 << 30};
+  static const size_t staging[] = {
+      0, 3 * BLOCK_BYTES, (ZT_HANDS + 1) * BLOCK_BYTES,
+      (ZT_HANDS + 2) * BLOCK_BYTES, (size_t) 1 << 30};
   zt_restart_end end;
   open_held("poison", HELD_BLOCKS);
   h.retention.keep = 1;
@@ -94,14 +94,16 @@ END_TEST
 
 /* What a plan counts is what is taken, on the first rank. */
 START_TEST(planned_memory) {
-  static const size_t staging[] = {0, (ZT_HANDS + 1) * BLOCK_BYTES,
-                                   (size_t) 1 << 30};
+  static const size_t staging[] = {
+      0, 3 * BLOCK_BYTES, (ZT_HANDS + 1) * BLOCK_BYTES, (size_t) 1 << 30};
   open_held("plan", HELD_BLOCKS);
   for (size_t s = 0; s < sizeof staging / sizeof *staging; s++) {
     size_t planned = zt_restart_writer_bytes(
         &h.params, comm->size, &(zt_restart_options){.staging = staging[s]}, 0);
     held_writer(&h, 0, staging[s]);
     const zt_restart_writer *w = h.writer;
+    ck_assert(w->slots.all || staging[s] < BLOCK_BYTES ||
+              w->slots.bytes + zt_buffers_bytes(&w->slots) <= staging[s]);
     size_t taken = w->slots.bytes + zt_buffers_bytes(&w->slots) +
                    (size_t) w->cells * ZT_STATES * sizeof(uint64_t) +
                    (size_t) w->parts[w->mine].checksums;
@@ -147,7 +149,7 @@ static float *place(void *context, int state, int64_t at) {
 }
 
 static zt_status take(void *context, int state, int64_t at, int64_t n,
-                     const float *values) {
+                      const float *values) {
   reader *r = context;
   float *to = r->values[state] + at;
   ck_assert_int_le(n, ZT_RESTART_PIECE);
