@@ -66,9 +66,11 @@ CLEANFILES += $(CUDAEMU_KERNELS:.cu=.checked) $(CUDAEMU_KERNELS:.cu=.fast)
 CUDAEMU_LINK = libztprog.a libztcuda.a $(CUDAEMU_CHECKED) $(ZT_LAYERS) \
   libcudaemu.a $(CHECK_LIBS) $(ZT_EXTERNAL) $(CUDAEMU_LIBS)
 CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
-TESTS += tests/run_cuda.sh tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
+TESTS += tests/run_cuda.sh tests/run_cuda_eval.sh tests/run_cuda_failures.sh \
+  tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_ptxas.sh
 EXTRA_DIST += tests/bench/gpu_torch.py tests/emu.sh tests/gpu.sh tests/run_cuda.sh \
+  tests/run_cuda_eval.sh \
   tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
   tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
   tests/check_cuda_comm.c tests/check_cuda_optim.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
