@@ -180,16 +180,16 @@ zt_status zt_restart_verify(zt_restart *restart);
 /** Elements that are read at once, at most: 4 MiB. */
 enum { ZT_RESTART_PIECE = 1 << 20 };
 
-/** Where a shard is read to.  Both are called by any thread. */
+/** Where a shard is read to, called by any thread. */
 typedef struct zt_restart_sink {
   /** Memory for the elements from `at` on of the padded shard, which the disk
    *  fills itself if it is page-aligned; NULL: put() takes them from a buffer.
    *  Should the restart be damaged, what is there is undefined. */
   float *(*place)(void *context, int state, int64_t at);
   /** Elements at .. at + n - 1, at most ZT_RESTART_PIECE of one unit's slice,
-   *  have been read and verified; never padding.  Called by one thread at a
-   * time, in no order. \param[in] values  [n]: what place() returned, or a
-   * buffer */
+   *  have been read and verified; never padding.  One call at a time, in no
+   *  order.
+   *  \param[in] values  [n]: what place() returned, or a buffer */
   zt_status (*put)(void *context, int state, int64_t at, int64_t n,
                    const float *values);
   void *context;

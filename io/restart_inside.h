@@ -20,7 +20,6 @@ typedef struct zt_restart_part {
 typedef struct zt_restart_cursor {
   int part; /* that is open, -1: none */
   zt_direct file;
-  sem_t *flight;       /* of the file, whichever part that is */
   char path[PATH_MAX]; /* of the part */
   float *cells;        /* [ZT_READ_CELLS * ZT_GRID], made when first needed */
 } zt_restart_cursor;
@@ -32,8 +31,8 @@ typedef struct zt_restart_inside {
   zt_restart_cursor cursor;
 } zt_restart_inside;
 
-/** \param[in] flight  shared by the cursors of several threads (io/direct.h),
- * or NULL */
+/** \param[in] flight  of the files it opens: shared by the cursors of several
+ *                      threads, or NULL */
 void zt_restart_cursor_init(zt_restart_cursor *cursor, sem_t *flight);
 void zt_restart_cursor_close(zt_restart_cursor *cursor);
 

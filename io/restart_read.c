@@ -29,7 +29,7 @@ enum { CELLS_BYTES = ZT_READ_CELLS * ZT_CELL_BYTES };
 
 void zt_restart_cursor_init(zt_restart_cursor *cursor, sem_t *flight) {
   *cursor = (zt_restart_cursor){
-      .part = -1, .file = {.fd = -1, .direct = -1}, .flight = flight};
+      .part = -1, .file = {.fd = -1, .direct = -1, .flight = flight}};
 }
 
 void zt_restart_cursor_close(zt_restart_cursor *cursor) {
@@ -49,15 +49,17 @@ static zt_status make_cells(float **cells) {
 static zt_status open_part(const zt_restart *r, zt_restart_cursor *c,
                            int part) {
   char name[32];
+  sem_t *flight = c->file.flight;
   if (c->part == part)
     return ZT_OK;
   zt_direct_close(&c->file);
   c->part = -1;
   zt_part_name(part, name);
   ZT_TRY(zt_path(c->path, "%s/%s", r->path, name));
-  if (zt_direct_open(&c->file, c->path, O_RDONLY) != ZT_OK)
+  zt_status status = zt_direct_open(&c->file, c->path, O_RDONLY);
+  c->file.flight = flight;
+  if (status != ZT_OK)
     return ZT_ERR_IO;
-  c->file.flight = c->flight;
   c->part = part;
   return ZT_OK;
 }

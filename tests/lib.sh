@@ -122,6 +122,10 @@ state() {
 steps() {
   sed -n '/^{"t": "train"/s/, "seconds".*//p' "$1/metrics.jsonl"
 }
+# evals RUN: what it says of evaluations but for the time they took.
+evals() {
+  sed -n '/^{"t": "eval"/s/, "seconds".*//p' "$1/metrics.jsonl"
+}
 
 # newest RUN: name of its newest restart.
 newest() {

@@ -12,11 +12,6 @@ make_inputs
 more=
 is_long && more=yes
 
-# evals RUN: what metrics.jsonl says of evaluations but for the time they took.
-evals() {
-  sed -n '/^{"t": "eval"/s/, "seconds".*//p' "$1/metrics.jsonl"
-}
-
 # train RANKS OPTION...: into run.
 train() {
   ranks=$1

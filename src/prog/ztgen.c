@@ -447,9 +447,9 @@ static zt_status run(zt_comm *comm, int argc, char **argv) {
     status = zt_model_stop_ids(source, model);
   for (int i = 0; status == ZT_OK && i < o.spec.n_stop_ids; i++)
     if (o.stop_ids[i] >= model->shape.vocabulary)
-      status = zt_fail(ZT_ERR_USAGE, "--stop-id %d: the ids of the model are 0 to %lld",
-                       (int) o.stop_ids[i],
-                       (long long) model->shape.vocabulary - 1);
+      status = zt_fail(
+          ZT_ERR_USAGE, "--stop-id %d: the ids of the model are 0 to %lld",
+          (int) o.stop_ids[i], (long long) model->shape.vocabulary - 1);
   bool wanted = comm->rank == 0 || o.stream.n_stops > 0;
   if (status == ZT_OK && wanted)
     status = zt_model_tokenizer(source, model, o.tokenizer, &tokenizer);
