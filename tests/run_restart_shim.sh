@@ -91,6 +91,28 @@ for fault in fallocate:1+:EOPNOTSUPP direct:1+:EINVAL sync:1+:slow; do
   [ "$(state run 4)" = "$want" ] || fail "$fault: other bits"
 done
 
+# ---- A save that is due while one is written ----
+
+# slowly RULE: a restart after each step, on a disk that is slower than steps.
+slowly() {
+  rm -rf run
+  with 0 sync:1+:slow ztrain run.cfg -s train.steps=6 -s restart.keep=9 \
+    -s restart.every_steps=1 -s restart.busy="$1"
+  [ $code -eq 0 ] && [ -d run/restart/step-000000006 ] ||
+    fail "restart.busy=$1: code $code: $(cat err)"
+  state run 6 >"$1.state"
+  find run/restart -name 'step-*' | wc -l >"$1.count"
+}
+
+slowly wait
+[ "$(cat wait.count)" -eq 6 ] || fail "wait: $(cat wait.count) restarts"
+grep -q 'still being written' err && fail "wait: one is left out: $(cat err)"
+slowly skip
+skipped=$(grep -c 'no restart of step .* is still being written' err)
+[ "$skipped" -gt 0 ] && [ "$(cat skip.count)" -eq $((6 - skipped)) ] ||
+  fail "skip: $(cat skip.count) restarts, $skipped left out: $(cat err)"
+cmp -s wait.state skip.state || fail "restart.busy changes bits"
+
 # ---- Failures in a row ----
 
 # Two may fail; the third ends the run, in good order.

@@ -133,6 +133,18 @@ train chain $last -s restart.every_steps=5 -s restart.keep=2 \
 ranks=2
 train uncut $last -s restart.every_steps=0
 [ $code -eq 0 ] || fail "the uncut run: $code: $(cat err)"
+# Where it all comes from: in the restart and in the first line of metrics.
+head -n 1 uncut/metrics.jsonl >first
+for key in build libraries kernels weights data configuration; do
+  said=$(sed -n "s/.*\"$key\": \"\([^\"]*\)\".*/\1/p" first)
+  [ -n "$said" ] && grep -qF "\"$key\": \"$said\"" \
+    "uncut/restart/$(step $last)/manifest.json" ||
+    fail "$key is '$said' in metrics, not so in the manifest"
+done
+grep -q "\"weights\": \"$(ztinfo digest weights.h5)\"" first ||
+  fail "not the digest of weights.h5: $(cat first)"
+grep -qF "$(ztrain --version | sed -n 's/^source: *//p')\"" first ||
+  fail "not the build: $(cat first)"
 [ "$(state chain $last)" = "$(state uncut $last)" ] ||
   fail "$last steps: $(state chain $last), uncut $(state uncut $last)"
 steps uncut >want
