@@ -9,16 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 13, MOST_N = 9000, MOST_K = 140 };
+/* Elements of the largest operands of the shapes below. */
+enum { MOST_A = 200 * 300, MOST_B = 9000 * 5, MOST_C = 2 * 9000 };
 
 typedef struct operands {
-  float a[MOST_ROWS * MOST_K], b[MOST_N * MOST_K], c[MOST_ROWS * MOST_N];
+  float a[MOST_A], b[MOST_B], c[MOST_C];
 } operands;
 
 static void fill(operands *o) {
-  numbers_fill(o->a, MOST_ROWS * MOST_K, 1, 2);
-  numbers_fill(o->b, MOST_N * MOST_K, 2, 2);
-  numbers_fill(o->c, MOST_ROWS * MOST_N, 3, 2);
+  numbers_fill(o->a, MOST_A, 1, 2);
+  numbers_fill(o->b, MOST_B, 2, 2);
+  numbers_fill(o->c, MOST_C, 3, 2);
 }
 
 static zt_gemm product(operands *o, int64_t m, int64_t n, int64_t k,
@@ -46,9 +47,11 @@ static double reference(const operands *o, const zt_gemm *g, int64_t i,
 
 static const struct {
   int64_t m, n, k;
-} shapes[] = {{1, 1, 1},    {13, 150, 140}, {4, 64, 32},
-              {5, 33, 17},  {8, 129, 96},   {3, 7, 15},
-              {13, 3, 128}, {2, 9000, 5} /* more than a strip of columns */};
+} shapes[] = {{1, 1, 1},    {13, 150, 140},
+              {4, 64, 32},  {5, 33, 17},
+              {8, 129, 96}, {3, 7, 15},
+              {13, 3, 128}, {2, 9000, 5} /* more than a strip of columns */,
+              {29, 70, 31}, {200, 70, 300} /* panels and batches of rows */};
 
 /* With as many threads as may be, with some and alone: the same bits, and near
  * the sum in fp64. */
@@ -62,7 +65,7 @@ static void check_product(zt_device *dev, int64_t m, int64_t n, int64_t k,
   for (int64_t i = 0; i < m * n; i++) {
     double want = 0.5 * reference(&part, &g, i / n, i % n) +
                   (double) beta * (double) part.c[i];
-    ck_assert_double_eq_tol((double) whole.c[i], want, 2e-5);
+    ck_assert_double_eq_tol((double) whole.c[i], want, 5e-5);
   }
   for (int64_t first = 0, rows = 1; first < m; first += rows, rows++) {
     zt_gemm some = product(&part, rows < m - first ? rows : m - first, n, k,

@@ -114,8 +114,10 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 #define zt_cpu_factored_rows ZT_K(zt_cpu_factored_rows)
 #define zt_cpu_factored_update ZT_K(zt_cpu_factored_update)
 #define zt_cpu_fold_rows ZT_K(zt_cpu_fold_rows)
-#define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
+#define zt_cpu_gemm_panels ZT_K(zt_cpu_gemm_panels)
+#define zt_cpu_gemm_put ZT_K(zt_cpu_gemm_put)
 #define zt_cpu_gemm_rows ZT_K(zt_cpu_gemm_rows)
+#define zt_cpu_gemm_small ZT_K(zt_cpu_gemm_small)
 #define zt_cpu_narrow ZT_K(zt_cpu_narrow)
 #define zt_cpu_norm_backward ZT_K(zt_cpu_norm_backward)
 #define zt_cpu_norm_forward ZT_K(zt_cpu_norm_forward)
@@ -132,6 +134,11 @@ extern const zt_cpu_kernels zt_cpu_kernels_avx512;
 
 void zt_cpu_gemm_small(const zt_gemm *, int64_t, int64_t, int64_t, int64_t);
 void zt_cpu_gemm_rows(const zt_gemm *, int64_t, int64_t);
+/* The same of a B that is not transposed, faster where rows are many. */
+void zt_cpu_gemm_panels(const zt_gemm *, int64_t, int64_t);
+/* Columns j .. j + columns - 1 of row i of C from the sums of products. */
+void zt_cpu_gemm_put(const zt_gemm *, int64_t i, int64_t j, const float *sums,
+                     int64_t columns);
 void zt_cpu_row_attention_head(const zt_row_attention *, int64_t, int64_t,
                                float *);
 void zt_cpu_norm_forward(const zt_norm *, int64_t, int64_t);

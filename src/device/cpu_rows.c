@@ -14,9 +14,12 @@ enum { ROWS = 4 };
 enum { ROWS = 1 };
 #endif
 enum { COLUMNS = 4, WIDE = COLUMNS * ZT_LANES };
-/* Columns whose sums stay in the first cache while a single row is computed; the
- * elements of a page of memory. */
-enum { STRIP = 4096, PAGE = 1024 };
+/* Columns whose sums stay in the first cache while a single row is computed,
+ * and how far ahead of it memory is asked for: a page and a half,
+ * measured. */
+enum { STRIP = 4096, AHEAD = 1536 };
+/* Rows from which a copy of columns of B pays. */
+enum { MANY = 24 };
 
 /* ROWS rows of A and COLUMNS or WIDE columns of B. */
 typedef struct block {
@@ -101,37 +104,47 @@ static void axpys_of(int64_t rows, const block *x, float out[ROWS][WIDE]) {
 }
 
 /* One row alone, as fast as memory gives B: from its first byte to its last,
- * for then the processor fetches ahead best (measured: 38 GB/s on one core,
- * with blocks 27).  Each sum is added up in the order of the blocks. */
+ * and asked for a little ahead (measured: 40 GB/s on one core, with blocks 27).
+ * Each sum is added up in the order of the blocks. */
 static void dots_in_order(const block *x, float out[COLUMNS]) {
-  lanes sum[COLUMNS] = {{{{0}}}};
+  lanes sums[COLUMNS];
   for (int c = 0; c < COLUMNS; c++) {
     const float *from = x->b + c * x->ldb;
+    lanes sum = {{{0}}};
     int64_t p = 0;
-    for (; p + ZT_LANES <= x->k; p += ZT_LANES)
-      lanes_add_product(&sum[c], lanes_load(x->a + p), lanes_load(from + p));
+    for (; p + ZT_LANES <= x->k; p += ZT_LANES) {
+      __builtin_prefetch(from + p + AHEAD);
+      lanes_add_product(&sum, lanes_load(x->a + p), lanes_load(from + p));
+    }
     if (p < x->k)
-      lanes_add_product(&sum[c], lanes_load_part(x->a + p, x->k - p),
+      lanes_add_product(&sum, lanes_load_part(x->a + p, x->k - p),
                         lanes_load_part(from + p, x->k - p));
+    sums[c] = sum;
   }
-  lanes_sum_4(sum, out);
+  lanes_sum_4(sums, out);
+}
+
+/* sums[0 .. n - 1] += scale * from. */
+ZT_INLINE void axpy(int64_t n, float scale, const float *from, int64_t ahead,
+                    float *sums) {
+  for (int64_t c = 0; c < n; c += ZT_LANES) {
+    lanes sum = lanes_load(sums + c);
+    __builtin_prefetch(from + c + ahead);
+    lanes_add_scaled(&sum, scale, lanes_load(from + c));
+    lanes_store(sums + c, sum);
+  }
 }
 
 /* sums[0 .. columns - 1] = the row times those columns of b, [k, ldb]. */
 static void axpys_in_order(int64_t columns, const block *x, float *sums) {
-  /* Where it goes on a page later, which the processor does not see, least of
-   * all where other threads have the columns between. */
-  const int64_t ahead = x->ldb * (1 + PAGE / columns);
+  const int64_t rows = columns < AHEAD ? AHEAD / columns : 1;
   memset(sums, 0, (size_t) columns * sizeof *sums);
   for (int64_t p = 0; p < x->k; p++) {
     const float *from = x->b + p * x->ldb;
-    const float scale = x->a[p];
-    for (int64_t c = 0; c + ZT_LANES <= columns; c += ZT_LANES) {
-      lanes sum = lanes_load(sums + c);
-      __builtin_prefetch(from + c + ahead);
-      lanes_add_scaled(&sum, scale, lanes_load(from + c));
-      lanes_store(sums + c, sum);
-    }
+    if (columns == x->ldb)
+      axpy(columns, x->a[p], from, AHEAD, sums);
+    else /* other threads have the columns between */
+      axpy(columns, x->a[p], from, rows * x->ldb, sums);
   }
 }
 
@@ -156,8 +169,8 @@ static void last_axpys(int64_t rows, int64_t columns, const block *x,
 }
 #pragma GCC pop_options
 
-static void put(const zt_gemm *call, int64_t i, int64_t j, const float *sums,
-                int64_t columns) {
+void zt_cpu_gemm_put(const zt_gemm *call, int64_t i, int64_t j,
+                     const float *sums, int64_t columns) {
   float *c = (float *) call->c.data + i * call->c.ld + j;
   for (int64_t x = 0; x < columns; x++)
     c[x] = call->alpha * sums[x] + (call->beta != 0 ? call->beta * c[x] : 0);
@@ -185,14 +198,14 @@ static int64_t one_row(const zt_gemm *call, block *x, int64_t begin,
     for (; j + COLUMNS <= end; j += COLUMNS) {
       x->b = (const float *) call->b.data + j * x->ldb;
       dots_in_order(x, sums);
-      put(call, 0, j, sums, COLUMNS);
+      zt_cpu_gemm_put(call, 0, j, sums, COLUMNS);
     }
   else
     for (int64_t n; (n = (end - j) / WIDE * WIDE) > 0; j += n) {
       n = n < STRIP ? n : STRIP;
       x->b = (const float *) call->b.data + j;
       axpys_in_order(n, x, sums);
-      put(call, 0, j, sums, n);
+      zt_cpu_gemm_put(call, 0, j, sums, n);
     }
   return j;
 }
@@ -202,6 +215,10 @@ void zt_cpu_gemm_rows(const zt_gemm *call, int64_t begin, int64_t end) {
   const int64_t step = across ? COLUMNS : WIDE;
   block x = {.lda = call->a.ld, .ldb = call->b.ld, .k = call->k};
   float sums[ROWS][WIDE];
+  if (!across && call->m >= MANY) {
+    zt_cpu_gemm_panels(call, begin, end);
+    return;
+  }
   if (call->m == 1)
     begin = one_row(call, &x, begin, end);
   for (int64_t j = begin; j < end; j += step)
@@ -216,6 +233,6 @@ void zt_cpu_gemm_rows(const zt_gemm *call, int64_t begin, int64_t end) {
       else
         (across ? last_dots : last_axpys)(rows, columns, &x, sums);
       for (int64_t r = 0; r < rows; r++)
-        put(call, i + r, j, sums[r], columns);
+        zt_cpu_gemm_put(call, i + r, j, sums[r], columns);
     }
 }

@@ -20,6 +20,7 @@ CPU_KERNELS = \
   src/device/cpu_loss.c \
   src/device/cpu_norm.c \
   src/device/cpu_optim.c \
+  src/device/cpu_panel.c \
   src/device/cpu_point.c \
   src/device/cpu_rope.c \
   src/device/cpu_row_attention.c \
