@@ -7,11 +7,13 @@
 /* Adding 2^52 to a number below that leaves its nearest integer, ties to even,
  * in the low bits: a conversion that every instruction set has as a vector. */
 #define INTEGER_AT 0x1p52
-static const int64_t integer_bits = 0x4330000000000000;
+static const uint64_t integer_bits = 0x4330000000000000;
 
-static inline int64_t integer_square(float x) {
+/* Unsigned, as are their sums, for those of infinite gradients overflow: their
+ * step is not taken. */
+static inline uint64_t integer_square(float x) {
   double y = (double) x * (double) x + INTEGER_AT;
-  int64_t bits;
+  uint64_t bits;
   memcpy(&bits, &y, sizeof bits);
   return bits - integer_bits;
 }
@@ -44,10 +46,10 @@ static int64_t row_largest(const float *g, float scale, int64_t n) {
 }
 
 static int64_t row_sum(const float *g, float scale, float factor, int64_t n) {
-  int64_t sum = 0;
+  uint64_t sum = 0;
   for (int64_t i = 0; i < n; i++)
     sum += integer_square(g[i] * scale * factor);
-  return sum;
+  return (int64_t) sum;
 }
 
 void zt_cpu_factored_rows(const zt_factored *c, int64_t first, int64_t last) {
@@ -80,7 +82,8 @@ void zt_cpu_factored_columns(const zt_factored *c, int64_t first,
       }
     else
       for (int64_t i = begin; i < end; i++)
-        sum[i] += integer_square(g[i] * scale * factor[i]);
+        sum[i] = (int64_t) ((uint64_t) sum[i] +
+                            integer_square(g[i] * scale * factor[i]));
   }
 }
 
