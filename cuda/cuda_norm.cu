@@ -12,13 +12,14 @@ static unsigned threads_of(int64_t d) {
 
 template <class T, bool LAYER> static __global__ void norm_forward(zt_norm c) {
   ZT_SHARED(float, sums, [32]);
-  ZT_DYN_SMEM(T, memory); /* [d] each: a row, weight, bias */
+  ZT_DYN_SMEM(float, w); /* [d] each: weight, bias, then a row */
   const int d = (int) c.d;
-  T *row = memory, *w = row + d, *b = w + d;
+  float *b = w + d;
+  T *row = (T *) (LAYER ? b + d : b);
   for (int i = threadIdx.x; i < d; i += blockDim.x) {
-    w[i] = ((const T *) c.w)[i];
+    w[i] = c.w[i];
     if (LAYER)
-      b[i] = ((const T *) c.b)[i];
+      b[i] = c.b[i];
   }
   const int64_t begin = (int64_t) blockIdx.x * ROWS;
   for (int64_t r = begin; r < at_most(begin + ROWS, c.rows); r++) {
@@ -45,8 +46,8 @@ template <class T, bool LAYER> static __global__ void norm_forward(zt_norm c) {
         c.stats[c.rows + r] = mean;
     }
     for (int i = threadIdx.x; i < d; i += blockDim.x) {
-      float v = widen(w[i]) * ((widen(row[i]) - mean) * rstd);
-      y[i] = narrow<T>(LAYER ? v + widen(b[i]) : v);
+      float v = w[i] * ((widen(row[i]) - mean) * rstd);
+      y[i] = narrow<T>(LAYER ? v + b[i] : v);
     }
   }
 }
@@ -55,12 +56,12 @@ template <class T, bool LAYER> static __global__ void norm_forward(zt_norm c) {
  * dx = rstd * (g - n * mean(g * n) - mean(g)), the last term for layer norm. */
 template <class T, bool LAYER> static __global__ void norm_backward(zt_norm c) {
   ZT_SHARED(float, sums, [32]);
-  ZT_DYN_SMEM(float, memory); /* [d] each: gradients, then weight, x, dy */
+  ZT_DYN_SMEM(float, w); /* [d] each: weight, gradients, then x, dy */
   const int d = (int) c.d;
-  float *dw = memory, *db = dw + d;
-  T *w = (T *) (LAYER ? db + d : db), *row = w + d, *drow = row + d;
+  float *dw = w + d, *db = dw + d;
+  T *row = (T *) (LAYER ? db + d : db), *drow = row + d;
   for (int i = threadIdx.x; i < d; i += blockDim.x) {
-    w[i] = ((const T *) c.w)[i];
+    w[i] = c.w[i];
     dw[i] = 0;
     if (LAYER)
       db[i] = 0;
@@ -74,7 +75,7 @@ template <class T, bool LAYER> static __global__ void norm_backward(zt_norm c) {
     for (int i = threadIdx.x; i < d; i += blockDim.x) {
       row[i] = x[i];
       drow[i] = dy[i];
-      float g = widen(drow[i]) * widen(w[i]);
+      float g = widen(drow[i]) * w[i];
       gn += g * ((widen(row[i]) - mean) * rstd);
       g1 += g;
     }
@@ -82,7 +83,7 @@ template <class T, bool LAYER> static __global__ void norm_backward(zt_norm c) {
     float mean_g = LAYER ? block_sum(g1, sums) / d : 0;
     for (int i = threadIdx.x; i < d; i += blockDim.x) {
       float n = (widen(row[i]) - mean) * rstd;
-      float up = widen(drow[i]), g = up * widen(w[i]);
+      float up = widen(drow[i]), g = up * w[i];
       float change = rstd * (g - n * mean_gn - mean_g);
       dw[i] += up * n;
       if (LAYER)
@@ -113,7 +114,7 @@ static __global__ void fold_rows(float *to, const float *rows, int64_t count,
 
 template <class T, bool LAYER>
 static zt_status forward(const zt_norm *c, cudaStream_t stream) {
-  size_t bytes = (size_t) c->d * (LAYER ? 3 : 2) * sizeof(T);
+  size_t bytes = (size_t) c->d * ((LAYER ? 2 : 1) * sizeof(float) + sizeof(T));
   ZT_TRY(zt_cuda_allow_shared((const void *) norm_forward<T, LAYER>, bytes,
                               "norm"));
   ZT_LAUNCH((norm_forward<T, LAYER>), dim3(blocks_of(c->rows, ROWS)),
@@ -124,7 +125,7 @@ static zt_status forward(const zt_norm *c, cudaStream_t stream) {
 template <class T, bool LAYER>
 static zt_status backward(const zt_norm *c, cudaStream_t stream) {
   size_t bytes =
-      (size_t) c->d * ((LAYER ? 2 : 1) * sizeof(float) + 3 * sizeof(T));
+      (size_t) c->d * ((LAYER ? 3 : 2) * sizeof(float) + 2 * sizeof(T));
   ZT_TRY(zt_cuda_allow_shared((const void *) norm_backward<T, LAYER>, bytes,
                               "norm gradient"));
   unsigned blocks = blocks_of(c->rows, ROWS);

@@ -115,10 +115,10 @@ static void norm_case(zt_device *dev, zt_norm_kind kind, int64_t rows,
   zt_norm wide = {.kind = kind, .rows = rows, .d = d, .eps = 1e-6f};
   zt_norm narrow = wide;
   wide.x = x.wide, wide.w = w.wide, wide.y = y.wide, wide.dy = dy.wide;
-  narrow.x = x.narrow, narrow.w = w.narrow, narrow.y = y.narrow;
+  narrow.x = x.narrow, narrow.w = w.wide, narrow.y = y.narrow;
   narrow.dy = dy.narrow, wide.dx = dx.wide, narrow.dx = dx.narrow;
   if (layer)
-    wide.b = b.wide, narrow.b = b.narrow;
+    wide.b = narrow.b = b.wide;
   wide.stats = narrow.stats = stats;
   wide.accumulate_dx = narrow.accumulate_dx = accumulate;
   wide.dw = sums, narrow.dw = sums + d;

@@ -102,7 +102,8 @@ static void check_norm(int variant, zt_norm_kind kind, int64_t rows,
   zt_device *on[] = {cuda_cpu(), cuda_gpu(variant)};
   bool layer = kind == ZT_LAYER_NORM;
   cuda_array x = cuda_numbers(dtype, rows * d, 1, 3);
-  cuda_array w = cuda_numbers(dtype, d, 2, 1), b = cuda_numbers(dtype, d, 3, 1);
+  cuda_array w = cuda_numbers(ZT_FP32, d, 2, 1);
+  cuda_array b = cuda_numbers(ZT_FP32, d, 3, 1);
   cuda_array y = cuda_numbers(dtype, rows * d, 4, NAN);
   cuda_array dy = cuda_numbers(dtype, rows * d, 5, 1);
   cuda_array dx = cuda_numbers(dtype, rows * d, 6, 1);

@@ -58,14 +58,20 @@ static const struct {
   const char *model;
   int64_t unit_limit, batch, microbatch;
   double dropout;
+  zt_dtype dtype;
 } cases[] = {
-    {"t5v11tiny", 0, 7, 1, 0.1},   /* ragged: the last round is not full */
-    {"t5v10tiny", 0, 4, 2, 0.1},   /* tied; two micro-batches on three ranks */
-    {"t5v11tiny", 25000, 1, 1, 0}, /* sublayers as units; one micro-batch */
-    {"t5v10tiny", 20000, 7, 1, 0.1}, /* tied, sublayers, ragged */
-    {"llamatiny", 0, 7, 1, 0.1},     {"gpt2tiny", 0, 4, 2, 0.1},
-    {"gpt2tiny", 37000, 7, 1, 0} /* half blocks as units */
-};
+    {"t5v11tiny", 0, 7, 1, 0.1, ZT_FP32}, /* ragged: the last round is not full
+                                           */
+    {"t5v10tiny", 0, 4, 2, 0.1, ZT_FP32}, /* tied; two micro-batches on three
+                                             ranks */
+    {"t5v11tiny", 25000, 1, 1, 0, ZT_FP32},   /* sublayers as units; one
+                                                 micro-batch */
+    {"t5v10tiny", 20000, 7, 1, 0.1, ZT_FP32}, /* tied, sublayers, ragged */
+    {"llamatiny", 0, 7, 1, 0.1, ZT_FP32},
+    {"gpt2tiny", 0, 4, 2, 0.1, ZT_FP32},
+    {"gpt2tiny", 37000, 7, 1, 0, ZT_FP32}, /* half blocks as units */
+    {"t5v11tiny", 25000, 7, 1, 0.1, ZT_BF16},
+    {"gpt2tiny", 0, 4, 2, 0.1, ZT_BF16}};
 
 static const way ways[] = {
     {true, 1, 1}, {false, 0, 1}, {true, 3, 2}, {false, 2, 2}, {true, 0, 1}};
@@ -75,6 +81,7 @@ START_TEST(ranks_and_threads_change_no_bits) {
   zt_step_options options =
       train_options_of(model, cases[_i].batch, cases[_i].microbatch);
   options.pass.dropout = cases[_i].dropout;
+  options.pass.dtype = cases[_i].dtype;
   course wanted = run(alone, model, options, &ways[0]);
   for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
     if (w > 2 && !numbers_long())
@@ -86,6 +93,49 @@ START_TEST(ranks_and_threads_change_no_bits) {
                     s + 1, got.loss[s], wanted.loss[s]);
     ck_assert_mem_eq(&got, &wanted, sizeof got);
   }
+  zt_model_destroy(&model);
+}
+END_TEST
+
+/* ---- bf16 ---- */
+
+static void ck_vectors(zt_zero3 *z, const zt_zero3 *whole) {
+  const void *unit;
+  zt_zero3_forget_units(z);
+  ck_zt_ok(zt_zero3_plan_visits(z, (int[]){1}, 1));
+  ck_zt_ok(zt_zero3_visit(z, &unit));
+  for (int i = 0; i < z->model->params.count; i++) {
+    const zt_param *p = &z->model->params.list[i];
+    if (p->ndim == 1)
+      ck_assert_mem_eq(z->vectors + p->vector,
+                       whole->master + whole->shard.at[p->unit] + p->at,
+                       (size_t) p->numel * sizeof(float));
+  }
+}
+
+/* Vectors have the owners' bits before an update and after it. */
+START_TEST(vectors_are_not_rounded) {
+  zt_model *model =
+      _i ? train_model("gpt2tiny", 0) : train_model("t5v11tiny", 25000);
+  zt_step_options options = train_options_of(model, 4, 1);
+  zt_device *dev;
+  zt_tokens *tokens;
+  zt_step_result r;
+  options.pass.dtype = ZT_BF16;
+  ck_zt_ok(zt_device_cpu_create(1, &dev));
+  train_open_tokens(model, scratch_path("tokens.h5"), &tokens);
+  zt_step *whole = train_step(model, dev, alone, &options);
+  zt_step *step = train_step(model, dev, comm, &options);
+  zt_batch *batch = train_batch(tokens, model, &options);
+  ck_vectors(step->zero3, whole->zero3);
+  ck_zt_ok(zt_step_run(whole, batch, 1, 1e-5, 1, &r));
+  ck_zt_ok(zt_step_run(step, batch, 1, 1e-5, 1, &r));
+  ck_vectors(step->zero3, whole->zero3);
+  zt_batch_destroy(&batch);
+  zt_step_destroy(&step);
+  zt_step_destroy(&whole);
+  zt_tokens_close(&tokens);
+  zt_device_destroy(&dev);
   zt_model_destroy(&model);
 }
 END_TEST
@@ -165,6 +215,7 @@ static Suite *make_suite(void) {
   tcase_set_timeout(all, 120);
   tcase_add_loop_test(all, ranks_and_threads_change_no_bits, 0,
                       sizeof cases / sizeof *cases);
+  tcase_add_loop_test(all, vectors_are_not_rounded, 0, 2);
   tcase_add_test(all, all_ranks_skip_together);
   tcase_add_test(all, a_rank_without_data_stops_all);
   suite_add_tcase(suite, all);

@@ -83,10 +83,10 @@ static zt_status too_wide(int64_t d) {
 
 /* ---- Norm ---- */
 
-/* Three matrices and two vectors. */
+/* Three matrices. */
 int64_t zt_cpu_bf16_norm_block(const zt_norm *call) {
   int64_t block = ZT_CPU_NORM_BLOCK;
-  while (block > 1 && (3 * block + 2) * call->d > ZT_CPU_SCRATCH)
+  while (block > 1 && 3 * block * call->d > ZT_CPU_SCRATCH)
     block /= 2;
   return block;
 }
@@ -95,8 +95,6 @@ static void norm_forward(const zt_cpu_device *cpu, const zt_norm *call,
                          int64_t begin, int64_t end) {
   lent l = begin_rows(cpu, begin, end);
   zt_norm wide = *call;
-  wide.w = widened_vector(&l, call->w, call->d);
-  wide.b = widened_vector(&l, call->b, call->d);
   wide.x = widened(&l, call->x, call->d);
   wide.y = room(&l, call->d);
   cpu->k->norm_forward(&wide, begin, end);
@@ -105,7 +103,7 @@ static void norm_forward(const zt_cpu_device *cpu, const zt_norm *call,
 
 zt_status zt_cpu_bf16_norm_forward(const zt_cpu_device *cpu,
                                    const zt_norm *call) {
-  FOR_ROWS(cpu, call->rows, 2 * call->d, 2 * call->d, call->d,
+  FOR_ROWS(cpu, call->rows, 2 * call->d, 0, call->d,
            norm_forward(cpu, call, begin, end));
   return ZT_OK;
 }
@@ -114,7 +112,6 @@ void zt_cpu_bf16_norm_backward(const zt_cpu_device *cpu, const zt_norm *call,
                                int64_t begin, int64_t end, float *partial) {
   lent l = begin_rows(cpu, begin, end);
   zt_norm wide = *call;
-  wide.w = widened_vector(&l, call->w, call->d);
   wide.x = widened(&l, call->x, call->d);
   wide.dy = widened(&l, call->dy, call->d);
   wide.dx =

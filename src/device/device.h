@@ -67,18 +67,18 @@ typedef struct zt_norm {
   zt_norm_kind kind;
   int64_t rows, d;
   float eps;
-  const void *x; /* [rows, d] */
-  const void *w; /* [d] */
-  const void *b; /* [d], layer norm only */
-  void *y;       /* [rows, d], forward only; must not alias x */
-  float *stats;  /* [rows] rstd, then for layer norm [rows] mean; kept */
+  const void *x;  /* [rows, d] */
+  const float *w; /* [d] */
+  const float *b; /* [d], layer norm only */
+  void *y;        /* [rows, d], forward only; must not alias x */
+  float *stats;   /* [rows] rstd, then for layer norm [rows] mean; kept */
   /* Backward only. */
   const void *dy;     /* [rows, d] */
   void *dx;           /* [rows, d]; may alias dy */
   bool accumulate_dx; /* dx += instead of dx = */
   float *dw, *db;     /* [d] fp32, added to */
   void *workspace;    /* zt_device_norm_workspace() bytes */
-  zt_dtype dtype;     /* of x, w, b, y, dy, dx */
+  zt_dtype dtype;     /* of x, y, dy, dx */
 } zt_norm;
 
 /** Attention of every query row over the key rows of its sample.

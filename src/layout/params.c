@@ -33,6 +33,7 @@ zt_status zt_params_add(zt_params *params, const char *name, int ndim,
                       .numel = 1,
                       .unit = params->n_units - 1,
                       .at = unit->numel,
+                      .vector = params->vectors,
                       .decay = decay,
                       .init = init};
   for (int i = 0; i < ndim; i++) {
@@ -44,6 +45,8 @@ zt_status zt_params_add(zt_params *params, const char *name, int ndim,
     return zt_fail(ZT_ERR_DATA, "parameter %s: impossible shape", name);
   if (!(param->name = zt_strdup(name)))
     return ZT_ERR_MEMORY;
+  if (ndim == 1)
+    params->vectors += param->numel;
   unit->numel += param->numel;
   unit->count++;
   if (index)

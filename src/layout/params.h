@@ -28,9 +28,10 @@ typedef struct zt_param {
   int ndim;
   int64_t dims[ZT_MAX_DIMS]; /* Hugging Face shape, row-major */
   int64_t numel;
-  int unit;   /* index of its unit */
-  int64_t at; /* its first element in the unit's vector */
-  bool decay; /* takes weight decay under decay_on = "matrices" */
+  int unit;       /* index of its unit */
+  int64_t at;     /* its first element in the unit's vector */
+  int64_t vector; /* of one dimension: its place among all such, end to end */
+  bool decay;     /* takes weight decay under decay_on = "matrices" */
   zt_init init;
 } zt_param;
 
@@ -52,7 +53,8 @@ typedef struct zt_params {
   zt_unit *units; /* canonical order */
   zt_alias *aliases;
   int count, n_units, n_aliases;
-  int64_t numel; /* of the global flat space */
+  int64_t numel;   /* of the global flat space */
+  int64_t vectors; /* of the parameters of one dimension */
   size_t capacity, units_capacity, aliases_capacity;
   int *by_name; /* indices sorted by name, after zt_params_finish() */
 } zt_params;

@@ -153,7 +153,8 @@ zt_status zt_decoder_build(zt_model *model, const zt_decoder *d) {
 
 zt_weight zt_block_take(const zt_pass *pass, int *next, int neighbours) {
   const zt_param *p = &pass->model->params.list[*next];
-  zt_weight w = {.at = p->at, .cols = p->ndim == 2 ? p->dims[1] : 1};
+  zt_weight w = {
+      .at = p->at, .vector = p->vector, .cols = p->ndim == 2 ? p->dims[1] : 1};
   for (int i = 0; i < neighbours; i++)
     w.rows += p[i].dims[0];
   *next += neighbours;

@@ -217,8 +217,8 @@ static zt_norm norm_call(const zt_tape *tape, const norm_record *r) {
                    .d = r->x->cols,
                    .eps = r->eps,
                    .x = r->x->data,
-                   .w = zt_tape_param(tape, r->w),
-                   .b = layer ? zt_tape_param(tape, r->b) : NULL,
+                   .w = zt_tape_vector(tape, r->w),
+                   .b = layer ? zt_tape_vector(tape, r->b) : NULL,
                    .stats = r->stats,
                    .dtype = r->x->dtype};
 }

@@ -111,6 +111,11 @@ const void *zt_tape_param(const zt_tape *tape, zt_weight weight) {
          (size_t) weight.at * zt_dtype_size(tape->dtype);
 }
 
+const float *zt_tape_vector(const zt_tape *tape, zt_weight weight) {
+  return tape->vectors ? tape->vectors + weight.vector
+                       : (const float *) tape->params + weight.at;
+}
+
 float *zt_tape_param_grad(const zt_tape *tape, zt_weight weight) {
   return tape->grads + weight.at;
 }

@@ -30,9 +30,10 @@ typedef struct zt_value {
 typedef struct zt_weight {
   int64_t at; /* first element in the unit */
   int64_t rows, cols;
-  bool in_out;  /* stored [in, out], as Conv1D of GPT-2; else [out, in] */
-  bool biased;  /* a linear map with a bias, [out] */
-  int64_t bias; /* first element of it in the unit */
+  int64_t vector; /* a vector: its place among those of the model */
+  bool in_out;    /* stored [in, out], as Conv1D of GPT-2; else [out, in] */
+  bool biased;    /* a linear map with a bias, [out] */
+  int64_t bias;   /* first element of it in the unit */
 } zt_weight;
 
 struct zt_record;
@@ -45,10 +46,11 @@ typedef struct zt_tape {
   zt_arena *host; /* host: value headers and records */
   struct zt_record *last;
   bool recording;
-  bool rows_alone;    /* no row's bits depend on the others: generation */
-  const void *params; /* the gathered unit, dtype */
-  float *grads;       /* its gradient; NULL unless backward may run */
-  zt_dropout dropout; /* what all sites share; rate 0 outside training */
+  bool rows_alone;      /* no row's bits depend on the others: generation */
+  const void *params;   /* the gathered unit, dtype */
+  const float *vectors; /* all vectors of the model; NULL: as in params, fp32 */
+  float *grads;         /* its gradient; NULL unless backward may run */
+  zt_dropout dropout;   /* what all sites share; rate 0 outside training */
 } zt_tape;
 
 typedef zt_status (*zt_backward)(zt_tape *tape, const void *payload);
@@ -79,8 +81,9 @@ zt_status zt_tape_grad(zt_tape *tape, zt_value *value, void **grad,
  *  the value's own, is copied home, or is added to what is there. */
 zt_status zt_tape_give_grad(zt_tape *tape, zt_value *value, void *grad);
 
-/** Pointers into the gathered unit and its gradient. */
+/** Pointers into the gathered unit, to a vector in fp32, into the gradient. */
 const void *zt_tape_param(const zt_tape *tape, zt_weight weight);
+const float *zt_tape_vector(const zt_tape *tape, zt_weight weight);
 float *zt_tape_param_grad(const zt_tape *tape, zt_weight weight);
 /** Dropout at one site of the model. */
 zt_dropout zt_tape_dropout(const zt_tape *tape, uint32_t site,

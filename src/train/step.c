@@ -94,6 +94,7 @@ static zt_status make(zt_step *step, const zt_model *model, zt_device *dev,
                          &step->zero3));
   ZT_TRY(zt_pass_create(model, dev, &o->pass, sizes ? &sizes->pass : NULL,
                         &step->pass));
+  step->pass->tape.vectors = step->zero3->vectors;
   if (o->pass.training)
     ZT_TRY(zt_optim_create(step->zero3, &o->optim, &step->optim));
   step->micro_batches = o->batch / o->microbatch;

@@ -29,6 +29,8 @@ typedef struct zt_zero3_inside {
   int *visits;    /* [n_visits] units */
   int n_visits, next;
   size_t visits_capacity;
+  int64_t *packed; /* host: pairs of the vectors, on their way */
+  bool vectors_known;
 } zt_zero3_inside;
 
 /* ---- Creation ---- */
@@ -109,6 +111,16 @@ static zt_status make_kept(zt_zero3 *z) {
   return ZT_OK;
 }
 
+static zt_status make_vectors(zt_zero3 *z) {
+  const int64_t n = z->model->params.vectors;
+  if (z->options.dtype == ZT_FP32 || n == 0)
+    return ZT_OK;
+  z->inside->packed = zt_calloc((size_t) n / 2 + 1, sizeof *z->inside->packed);
+  return z->inside->packed
+             ? push(&z->inside->state, n, sizeof(float), &z->vectors)
+             : ZT_ERR_MEMORY;
+}
+
 /* With one rank a unit is its own slice: nothing to gather, and in fp32 no
  * copy. */
 static zt_status make_units(zt_zero3 *z) {
@@ -154,6 +166,7 @@ static zt_status make(zt_zero3 *z) {
   init_arena(z, &in->units, "units", in->sizes.units, in->units_memory);
   init_arena(z, &in->staging, "staging", in->sizes.staging, in->staging_memory);
   ZT_TRY(make_state(z));
+  ZT_TRY(make_vectors(z));
   size_t statistics = (size_t) z->options.statistics;
   if (statistics > 0 &&
       !(z->statistics = zt_calloc(statistics, sizeof *z->statistics)))
@@ -202,6 +215,7 @@ void zt_zero3_destroy(zt_zero3 **zero3) {
   free(in->kept);
   free(in->is_kept);
   free(in->visits);
+  free(in->packed);
   free(in);
   free(z);
   *zero3 = NULL;
@@ -209,11 +223,13 @@ void zt_zero3_destroy(zt_zero3 **zero3) {
 
 zt_zero3_sizes zt_zero3_peak(const zt_zero3 *zero3) {
   const zt_zero3_inside *in = zero3->inside;
+  size_t host = (size_t) zero3->options.statistics * sizeof *zero3->statistics;
+  if (zero3->vectors)
+    host += (size_t) zero3->model->params.vectors * sizeof *zero3->vectors;
   return (zt_zero3_sizes){.state = in->state.peak,
                           .units = in->units.peak,
                           .staging = in->staging.peak,
-                          .host = (size_t) zero3->options.statistics *
-                                  sizeof *zero3->statistics};
+                          .host = host};
 }
 
 /* ---- Gathering ---- */
@@ -277,6 +293,29 @@ static zt_status start_gather(zt_zero3 *z, int unit, slot *to) {
                                   full, bytes);
 }
 
+/* A rank has the elements of its slices and zeros elsewhere.  The sum of their
+ * bits as integers is exact. */
+static zt_status gather_vectors(zt_zero3 *z) {
+  const zt_params *params = &z->model->params;
+  const size_t bytes = (size_t) params->vectors * sizeof *z->vectors;
+  int64_t *packed = z->inside->packed;
+  ZT_TRY(zt_device_zero(z->dev, z->vectors, bytes));
+  for (int i = 0; i < params->count; i++) {
+    const zt_param *p = &params->list[i];
+    int64_t first, at, n;
+    if (p->ndim == 1 && (n = zt_shard_part(&z->shard, p, &first, &at)) > 0)
+      ZT_TRY(zt_device_copy(z->dev, z->vectors + p->vector + first,
+                            z->master + z->shard.at[p->unit] + at,
+                            (size_t) n * sizeof *z->vectors));
+  }
+  if (z->comm->size == 1)
+    return ZT_OK;
+  ZT_TRY(zt_device_download(z->dev, packed, z->vectors, bytes));
+  ZT_TRY(zt_comm_all_reduce(z->comm, packed, (int) (params->vectors / 2 + 1),
+                            ZT_SUM));
+  return zt_device_upload(z->dev, z->vectors, packed, bytes);
+}
+
 zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
   zt_zero3_inside *in = zero3->inside;
   int now = in->next++;
@@ -286,6 +325,9 @@ zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
     *params = zero3->master + zero3->shard.at[unit];
     return ZT_OK;
   }
+  if (zero3->vectors && !in->vectors_known)
+    ZT_TRY(gather_vectors(zero3));
+  in->vectors_known = true;
   /* Every rank decides alike: it has the same list and the same slots. */
   for (int v = now; v < now + in->n_slots && v < in->n_visits; v++) {
     if (in->is_kept[in->visits[v]] || slot_of(in, in->visits[v]))
@@ -314,6 +356,7 @@ zt_status zt_zero3_visit(zt_zero3 *zero3, const void **params) {
 
 void zt_zero3_forget_units(zt_zero3 *zero3) {
   zt_zero3_inside *in = zero3->inside;
+  in->vectors_known = false;
   for (int i = 0; i < in->n_slots; i++)
     in->slots[i].unit = NOTHING;
   for (int u = 0; u < zero3->shard.n_units; u++)

@@ -37,7 +37,7 @@ typedef struct zt_zero3_options {
   size_t keep;    /* bytes for units that, once gathered, stay until they are
                      forgotten: in the model's order, each that still fits */
   zt_dtype dtype; /* of gathered units: ZT_FP32, or ZT_BF16, which each owner
-                     rounds to before the gather */
+                     rounds to before the gather; vectors stay fp32 besides */
   float *master;  /* slices of another zt_zero3 of this model and communicator,
                      which are used in place of own ones; NULL: none */
 } zt_zero3_options;
@@ -52,6 +52,10 @@ typedef struct zt_zero3 {
    * shard.at[u]; elements beyond a unit's end are zero. */
   float *master, *exp_avg, *exp_avg_sq; /* NULL: not kept */
   float *statistics; /* [options.statistics] host, the same on every rank */
+  /* Parameters of one dimension, [model->params.vectors] fp32 on the device,
+   * valid while a unit is visited: in bf16 the weights of norms, which begin at
+   * 1, would not move until a step is half of 2^-8.  NULL: units are fp32. */
+  float *vectors;
   /* Accumulated gradient of each stage's use of its unit: [slice of the unit];
    * the first use of a unit has the sum after zt_zero3_finish(). */
   float **accumulated; /* [stages] */
