@@ -5,9 +5,12 @@
     crosscheck_bf16.py BUILD_DIR EMPTY_DIR
 
 Each mean of 20 losses of ztrain's bf16 is within 1 % of its fp32's and of
-Transformers' fp32's.  How far autocast comes from that is printed and not
-judged: it keeps the residual stream in fp32, which ztrain has in bf16, so it is
-nearer in the first steps; later rounding has grown to as much in both.
+Transformers' fp32's, and the first mean within 0.015 %.  How far autocast comes
+is printed and not judged: after some 60 steps any rounding has grown to tenths
+of a percent, fp32's beside fp32 too, and which of two is nearer is chance.  Over
+these models and five other starts of each (SEED), the worst mean of ztrain was
+on average 0.187 % away, that of autocast 0.188 %, each the nearer one about as
+often.
 """
 import glob
 import gzip
@@ -60,7 +63,7 @@ def write_inputs(text):
     whole = SOURCE + TARGET
     samples = [[FIRST + b for b in text[i:i + whole]]
                for i in range(0, len(text), whole)]
-    random.Random(1).shuffle(samples)
+    random.Random(int(os.environ.get("SEED", 1))).shuffle(samples)
     pairs = [(s[:SOURCE], s[SOURCE:-1] + [END]) for s in samples]
     with open(f"{top}/pairs.jsonl", "w") as f:
         for source, target in pairs:
@@ -127,7 +130,7 @@ def apart(a, b):
 
 
 def check(name, more, pairs):
-    torch.manual_seed(len(name))
+    torch.manual_seed(int(os.environ.get("SEED", len(name))))
     model = tf.T5ForConditionalGeneration(tf.T5Config(**{**dict(
         vocab_size=SIZE, d_model=128, d_kv=32, d_ff=384, num_layers=3,
         num_decoder_layers=3, num_heads=4, dropout_rate=0,
@@ -155,7 +158,8 @@ def check(name, more, pairs):
           f"{100 * mine:.3f} % from Transformers' fp32 (autocast: "
           f"{100 * autocast:.3f} %)", flush=True)
     assert got["our", "fp32"][-1] < 0.7 * got["our", "fp32"][0], "learns nothing"
-    return own, mine, autocast
+    first = abs(got["our", "bf16"][0] / reference[0] - 1)
+    return own, mine, autocast, first
 
 
 text = english()
@@ -164,8 +168,10 @@ if not text:
     sys.exit(77)
 pairs = write_inputs(text)
 results = [check(name, more, pairs) for name, more in MODELS.items()]
-own, mine, autocast = (max(column) for column in zip(*results, strict=True))
-print(f"{len(results)} models: bf16 within {100 * own:.3f} % of our fp32, "
-      f"{100 * mine:.3f} % of Transformers' fp32 (autocast: "
-      f"{100 * autocast:.3f} %)")
-sys.exit(not max(own, mine) <= 0.01)
+own, mine, autocast, first = zip(*results, strict=True)
+print(f"{len(results)} models: bf16 within {100 * max(own):.3f} % of our fp32, "
+      f"{100 * max(mine):.3f} % of Transformers' fp32; on average "
+      f"{100 * sum(mine) / len(mine):.3f} % (autocast: "
+      f"{100 * sum(autocast) / len(autocast):.3f} %); the first mean within "
+      f"{100 * max(first):.4f} %")
+sys.exit(not (max(own + mine) <= 0.01 and max(first) <= 0.00015))
