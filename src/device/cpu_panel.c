@@ -53,6 +53,7 @@ ZT_INLINE void add_rows(int rows, const product *x, float (*sums)[WIDE]) {
         lanes_store(sums[r] + first + c * ZT_LANES, sum[r][c]);
   }
 }
+
 /* As many rows as go at once.
  * \return how many */
 static int64_t add_some(int64_t rows, const product *x, float (*sums)[WIDE]) {
