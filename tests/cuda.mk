@@ -68,11 +68,13 @@ CUDAEMU_LINK = libztprog.a libztcuda.a $(CUDAEMU_CHECKED) $(ZT_LAYERS) \
 CUDA_UNIT = tests/cuda_unit.c tests/cuda_unit.h tests/cudaemu/emu_libraries.c
 TESTS += tests/run_cuda.sh tests/run_cuda_eval.sh tests/run_cuda_failures.sh \
   tests/run_cuda_generate.sh \
-  tests/run_cuda_memory.sh tests/run_ptxas.sh
+  tests/run_cuda_memory.sh tests/run_ptxas.sh tests/run_without_cuda.sh
 EXTRA_DIST += tests/bench/gpu_torch.py tests/emu.sh tests/gpu.sh tests/run_cuda.sh \
   tests/run_cuda_eval.sh \
   tests/run_cuda_failures.sh tests/run_cuda_generate.sh \
-  tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh tests/check_cuda_attention.c tests/check_cuda_kernels.c \
+  tests/run_cuda_memory.sh tests/run_gpu.sh tests/run_ptxas.sh \
+  tests/run_without_cuda.sh \
+  tests/check_cuda_attention.c tests/check_cuda_kernels.c \
   tests/check_cuda_comm.c tests/check_cuda_optim.c tests/check_cuda_rows.c tests/cuda_unit.c tests/cuda_unit.h
 if ZT_HAVE_CUDAEMU
 if ZT_HAVE_CHECK
