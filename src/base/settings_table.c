@@ -252,7 +252,8 @@ const zt_setting zt_setting_table[] = {
              "before the run stops with code 74."},
     {INT(restart.ranks_per_part, 0, INT32_MAX), .value = "0", .unit = "ranks",
      .help = "Ranks that write one file together. 0: those of a node."},
-    {BYTES(restart.staging, 1 << 16, (int64_t) 1 << 40), .value = "64MiB",
+    /* With all other buffers of a rank it stays below 64 MiB: run_memory. */
+    {BYTES(restart.staging, 1 << 16, (int64_t) 1 << 40), .value = "24MiB",
      .help = "Memory of each rank for copies of what training is about to "
              "change and is not yet written; with room for the whole slice "
              "a save holds training up for one copy."},
