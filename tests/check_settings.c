@@ -103,7 +103,7 @@ START_TEST(defaults) {
   ck_assert_int_eq(s.restart.keep_every, 0);
   ck_assert(s.restart.async);
   ck_assert_int_eq(s.restart.ranks_per_part, 0);
-  ck_assert_uint_eq(s.restart.staging, (size_t) 64 << 20);
+  ck_assert_uint_eq(s.restart.staging, (size_t) 24 << 20);
   ck_assert_int_eq(s.runtime.device, ZT_DEVICE_AUTO);
   ck_assert_int_eq(s.runtime.comm, ZT_COMM_AUTO);
   ck_assert_int_eq(s.runtime.threads, 0);
