@@ -60,16 +60,18 @@ static const struct {
   double dropout;
   zt_dtype dtype;
 } cases[] = {
-    {"t5v11tiny", 0, 7, 1, 0.1, ZT_FP32}, /* ragged: the last round is not full
-                                           */
-    {"t5v10tiny", 0, 4, 2, 0.1, ZT_FP32}, /* tied; two micro-batches on three
-                                             ranks */
-    {"t5v11tiny", 25000, 1, 1, 0, ZT_FP32},   /* sublayers as units; one
-                                                 micro-batch */
-    {"t5v10tiny", 20000, 7, 1, 0.1, ZT_FP32}, /* tied, sublayers, ragged */
+    /* Ragged: the last round is not full. */
+    {"t5v11tiny", 0, 7, 1, 0.1, ZT_FP32},
+    /* Tied; two micro-batches on three ranks. */
+    {"t5v10tiny", 0, 4, 2, 0.1, ZT_FP32},
+    /* Sublayers as units; one micro-batch. */
+    {"t5v11tiny", 25000, 1, 1, 0, ZT_FP32},
+    /* Tied, sublayers, ragged. */
+    {"t5v10tiny", 20000, 7, 1, 0.1, ZT_FP32},
     {"llamatiny", 0, 7, 1, 0.1, ZT_FP32},
     {"gpt2tiny", 0, 4, 2, 0.1, ZT_FP32},
-    {"gpt2tiny", 37000, 7, 1, 0, ZT_FP32}, /* half blocks as units */
+    /* Half blocks as units. */
+    {"gpt2tiny", 37000, 7, 1, 0, ZT_FP32},
     {"t5v11tiny", 25000, 7, 1, 0.1, ZT_BF16},
     {"gpt2tiny", 0, 4, 2, 0.1, ZT_BF16}};
 

@@ -15,8 +15,7 @@ enum { ROWS = 1 };
 #endif
 enum { COLUMNS = 4, WIDE = COLUMNS * ZT_LANES };
 /* Columns whose sums stay in the first cache while a single row is computed,
- * and how far ahead of it memory is asked for: a page and a half,
- * measured. */
+ * and elements that memory is asked for ahead of it: a page and a half. */
 enum { STRIP = 4096, AHEAD = 1536 };
 /* Rows from which a copy of columns of B pays. */
 enum { MANY = 24 };

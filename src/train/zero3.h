@@ -54,7 +54,8 @@ typedef struct zt_zero3 {
   float *statistics; /* [options.statistics] host, the same on every rank */
   /* Parameters of one dimension, [model->params.vectors] fp32 on the device,
    * valid while a unit is visited: in bf16 the weights of norms, which begin at
-   * 1, would not move until a step is half of 2^-8.  NULL: units are fp32. */
+   * 1, would stay there until the master has moved by half of 2^-8.  NULL:
+   * units are fp32. */
   float *vectors;
   /* Accumulated gradient of each stage's use of its unit: [slice of the unit];
    * the first use of a unit has the sum after zt_zero3_finish(). */
